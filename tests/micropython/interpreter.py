@@ -11,7 +11,7 @@ HEAP = "640k"
 
 
 def micropython() -> list[str]:
-    """The command that runs MicroPython; raises `RuntimeError` saying what to do when there is none."""
+    """The command that runs MicroPython; `RuntimeError` says what to do when there is none."""
     given = os.environ.get("TUKAD_MICROPYTHON")
     beside = Path(sys.executable).with_name("micropython")
     found = given or (str(beside) if beside.exists() else shutil.which("micropython"))

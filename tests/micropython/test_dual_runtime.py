@@ -1,4 +1,4 @@
-"""Every file in tests/protocols and tests/firmware/device passes under MicroPython, in a small heap."""
+"""Files in tests/protocols and tests/firmware/device pass under MicroPython in a small heap."""
 
 import os
 import subprocess
