@@ -1,0 +1,1 @@
+"""Register maps of sensors, as TOML data; read by `gateway.sources.profile`."""

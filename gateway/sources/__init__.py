@@ -1,0 +1,1 @@
+"""Where readings come from: Modbus buses and the LoRaWAN network server."""
