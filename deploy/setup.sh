@@ -28,26 +28,48 @@ find_python() {
     die "Python 3.11 to 3.14 is needed, found $(python3 --version 2>&1 || echo none). On Debian 12 or 13: sudo apt install python3"
 }
 
+pip_from_debian() {  # prints the path of Debian's pip wheel, unpacked into .tools: needs no root
+    command -v apt-get >/dev/null 2>&1 && command -v dpkg-deb >/dev/null 2>&1 || return 1
+    mkdir -p .tools/apt/lists/partial .tools/apt/cache/archives/partial
+    (
+        cd .tools/apt
+        set -- -qq -o "Dir::State::lists=$PWD/lists" -o "Dir::Cache=$PWD/cache" -o APT::Sandbox::User=
+        apt-get "$@" download python3-pip-whl 2>/dev/null ||
+            { apt-get "$@" update && apt-get "$@" download python3-pip-whl; }
+        dpkg-deb -x python3-pip-whl_*.deb .
+    ) >&2 || return 1
+    ls .tools/apt/usr/share/python-wheels/pip-*.whl
+}
+
 find_uv() {  # prints the path of uv $UV_VERSION, fetching it into .tools with whatever is here
     if [ -x .tools/bin/uv ] && .tools/bin/uv --version 2>/dev/null | grep -q " $UV_VERSION"; then
         echo .tools/bin/uv; return
     fi
-    rm -rf .tools
-    if "$PYTHON" -c 'import ensurepip, venv' 2>/dev/null || apt_install python3-venv; then
+    rm -rf .tools; mkdir -p .tools/bin
+    say "fetching uv $UV_VERSION"
+    if "$PYTHON" -c 'import ensurepip, venv' 2>/dev/null; then
         "$PYTHON" -m venv .tools >&2
-        .tools/bin/python -m pip install -q --disable-pip-version-check "uv==$UV_VERSION" >&2
+        pip=".tools/bin/python -m pip install"
     elif "$PYTHON" -m pip --version >/dev/null 2>&1; then
-        "$PYTHON" -m pip install -q --disable-pip-version-check --target .tools/lib "uv==$UV_VERSION" >&2
-        mkdir -p .tools/bin && ln -sf ../lib/bin/uv .tools/bin/uv
+        pip="$PYTHON -m pip install --target .tools/lib"
+    elif wheel=$(pip_from_debian); then
+        pip="$PYTHON $wheel/pip install --target .tools/lib"
+    elif apt_install python3-venv; then
+        "$PYTHON" -m venv .tools >&2
+        pip=".tools/bin/python -m pip install"
     else
-        die "this Python can make no virtual environment. Run once: sudo apt install python3-venv"
+        die "this Python has neither pip nor venv. Run once: sudo apt install python3-venv"
     fi
-    [ -x .tools/bin/uv ] || die "could not fetch uv $UV_VERSION: is the package index reachable?"
+    $pip -q --disable-pip-version-check --no-warn-script-location "uv==$UV_VERSION" >&2 ||
+        die "could not fetch uv $UV_VERSION: is the package index reachable?"
+    [ -x .tools/bin/uv ] || ln -sf ../lib/bin/uv .tools/bin/uv
     echo .tools/bin/uv
 }
 
 PYTHON=$(find_python)
 export UV_PYTHON_DOWNLOADS=never UV_NO_PROGRESS=1
+# Networks with their own certificate authority put it into the system's store.
+[ ! -s /etc/ssl/certs/ca-certificates.crt ] || export UV_SYSTEM_CERTS="${UV_SYSTEM_CERTS:-true}"
 [ -n "${UV_LINK_MODE:-}" ] || export UV_LINK_MODE=copy
 
 case "${1:-}" in
