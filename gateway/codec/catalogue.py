@@ -1,0 +1,160 @@
+"""The catalogue: which devices, streams and channels a site's batches speak of.
+
+The gateway publishes it as a retained JSON message; every batch names it by version and is bound
+to its content by the checksum. A batch holds only indices into it and scaled integers.
+"""
+
+import json
+import re
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any, cast
+
+from gateway.codec.crc import crc32c
+from gateway.codec.errors import BatchError
+from protocols.errors import LocalError
+
+FORMAT = 1
+DEVICES_MAX = 4096
+CHANNELS_MAX = 64
+INTERVAL_S_MAX = 604_800  # a week
+# What a channel is to the predictors and the trained prior. "" lets name and unit decide.
+KINDS = (
+    "value",  # any slowly changing quantity
+    "level",  # water level, stage, range to water
+    "rain",  # rain in the interval
+    "counter",  # only grows, but for wraps and resets
+    "battery",
+    "radio",  # RSSI, SNR: noise around a mean
+    "lat",
+    "lon",
+    "speed",
+    "course",
+)  # fmt: skip
+
+_BY_NAME = (
+    ("lat", r"^lat(itude)?(_|$)"),
+    ("lon", r"^(lon|lng)(gitude)?(_|$)"),
+    ("speed", r"^(sog|speed)"),
+    ("course", r"^(cog|course|heading|bearing)"),
+    ("radio", r"rssi|snr"),
+    ("battery", r"batt"),
+    ("counter", r"count|fcnt|total|_tips$"),
+    ("rain", r"rain|precip"),
+    ("level", r"level|stage|dist|range|depth|gauge"),
+)
+
+
+def kind_of(name: str, unit: str) -> str:
+    """The kind that a channel's name (or, failing that, its unit) suggests."""
+    for kind, pattern in _BY_NAME:
+        if re.search(pattern, name.lower()):
+            return kind
+    return "counter" if unit == "count" else "value"
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """One column: a value is an integer, to be divided by 10**decimals to get `unit`."""
+
+    name: str
+    unit: str = ""
+    decimals: int = 0  # 0..9
+    kind: str = ""  # one of KINDS; "" takes the kind that name and unit suggest
+
+    def __post_init__(self) -> None:
+        if not self.kind:
+            object.__setattr__(self, "kind", kind_of(self.name, self.unit))
+        if self.kind not in KINDS:
+            raise LocalError("kind", f"{self.name}: {self.kind!r} is none of {', '.join(KINDS)}")
+        if not self.name or not 0 <= self.decimals <= 9:
+            raise LocalError("channel", f"{self.name!r}: decimals {self.decimals} outside 0..9")
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """One stream of one device; its rows have the channels in this order."""
+
+    id: str
+    stream: str = ""
+    channels: tuple[Channel, ...] = ()
+    interval_s: int = 60  # nominal, 1..604800 s; wrong values cost bytes, not readings
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.interval_s <= INTERVAL_S_MAX:
+            raise LocalError("interval", f"{self.id}: {self.interval_s} s outside 1..604800")
+        if not 0 < len(self.channels) <= CHANNELS_MAX:
+            raise LocalError("channels", f"{self.id}: {len(self.channels)} outside 1..64")
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """All streams of a site at one version; any change makes a new version.
+
+    `epoch_s` (unix seconds) is where batch times count from: near the first reading is best,
+    any value is correct.
+    """
+
+    version: int  # 0..65535, counts up; the header carries its last three bits
+    devices: tuple[Device, ...]
+    epoch_s: int = 1_577_836_800  # 2020-01-01
+    site: str = ""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.version <= 0xFFFF or not 0 <= self.epoch_s < 1 << 33:
+            raise LocalError("catalogue", f"version {self.version} or epoch {self.epoch_s}")
+        if not 0 < len(self.devices) <= DEVICES_MAX:
+            raise LocalError("catalogue", f"{len(self.devices)} devices, outside 1..{DEVICES_MAX}")
+        if len(self._index) != len(self.devices):
+            raise LocalError("catalogue", "a device and stream appear twice")
+
+    @cached_property
+    def _index(self) -> dict[tuple[str, str], int]:
+        return {(device.id, device.stream): i for i, device in enumerate(self.devices)}
+
+    def index(self, device: str, stream: str = "") -> int:
+        """The index of a stream, for `Record.device`. Raises KeyError."""
+        return self._index[device, stream]
+
+    @cached_property
+    def fingerprint(self) -> int:
+        """CRC-32C of the message; seeds every batch's checksum."""
+        return crc32c(self.to_json())
+
+    def to_json(self) -> bytes:
+        """The retained message: canonical UTF-8 JSON, so equal catalogues are equal bytes."""
+        body = {
+            "tukad_catalogue": FORMAT,
+            "site": self.site,
+            "version": self.version,
+            "epoch_s": self.epoch_s,
+            "devices": [asdict(device) for device in self.devices],
+        }
+        return json.dumps(body, separators=(",", ":"), sort_keys=True, ensure_ascii=False).encode()
+
+    @classmethod
+    def from_json(cls, data: bytes) -> "Catalogue":
+        """Read the retained message. Raises `BatchError` ("catalogue", "version")."""
+        try:
+            loaded: object = json.loads(data)
+        except ValueError as error:
+            raise BatchError("catalogue", f"not JSON: {error}") from None
+        if not isinstance(loaded, dict):
+            raise BatchError("catalogue", "not a JSON object")
+        body = cast("dict[str, Any]", loaded)
+        if body.get("tukad_catalogue") != FORMAT:
+            raise BatchError("version", f"catalogue format {body.get('tukad_catalogue')!r}, not 1")
+        try:
+            return cls(
+                version=body["version"],
+                devices=tuple(_device(item) for item in body["devices"]),
+                epoch_s=body["epoch_s"],
+                site=body["site"],
+            )
+        except (KeyError, TypeError, LocalError) as error:
+            raise BatchError("catalogue", f"unusable: {error!r}") from None
+
+
+def _device(item: dict[str, Any]) -> Device:
+    channels = tuple(Channel(**channel) for channel in item["channels"])
+    return Device(item["id"], item["stream"], channels, item["interval_s"])
