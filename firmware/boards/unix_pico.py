@@ -1,0 +1,40 @@
+"""`unix-pico`: the simulated board, a Pico with Waveshare's Pico-LoRa-SX1262 and every extra.
+
+The radio's pins are the real module's (`pico_waveshare`); the simulator's machine layer and
+the firmware agree through this file alone.
+"""
+
+VALUES = {
+    "spi": 1,
+    "spi_sck": 10,
+    "spi_mosi": 11,
+    "spi_miso": 12,
+    "spi_hz": 8_000_000,
+    "radio_cs": 3,
+    "radio_reset": 15,
+    "radio_busy": 2,
+    "radio_dio1": 20,
+    "radio_tcxo_mv": 1800,
+    "radio_tcxo_us": 5000,
+    "radio_dio2_switch": 1,
+    "radio_dcdc": 1,
+    "radio_power_max_dbm": 22,
+    "radio_antenna_gain_db": 2,
+    "rs485_uart": 0,
+    "rs485_tx": 0,
+    "rs485_rx": 1,
+    "rs485_de": 4,
+    "gnss_uart": 1,
+    "gnss_tx": 8,
+    "gnss_rx": 9,
+    "gnss_baud": 9600,
+    "rain": 5,
+    "float": 6,
+    "siren": 7,
+    "sos": 14,
+    "buzzer": 16,
+    "led": 25,
+    "led_on": 1,
+    "battery_adc": 26,
+    "battery_full_mv": 9900,  # 3300 mV reference behind 200k/100k
+}
