@@ -1,0 +1,45 @@
+"""The board's flash as a block device for LittleFS: every erase and program is the simulator's.
+
+So a power cut may fall between any two, or tear one, exactly as on a chip.
+"""
+
+import simwire
+
+_CHUNK = 1024
+
+
+class Flash:
+    """`blocks` blocks of 4,096 bytes."""
+
+    def __init__(self, blocks):
+        self._blocks = blocks
+
+    def readblocks(self, block, buf, offset=0):
+        """Fill `buf` from `offset` in `block`."""
+        at = block * 4096 + offset
+        view = memoryview(buf)
+        for start in range(0, len(buf), _CHUNK):
+            part = min(_CHUNK, len(buf) - start)
+            view[start : start + part] = simwire.call(simwire.OP_FLASH_READ, part, at + start)
+
+    def writeblocks(self, block, buf, offset=None):
+        """Program `buf`; without `offset` erase the whole blocks first."""
+        if offset is None:
+            for i in range(len(buf) // 4096):
+                simwire.call(simwire.OP_FLASH_ERASE, 0, block + i)
+            offset = 0
+        at = block * 4096 + offset
+        view = memoryview(buf)
+        for start in range(0, len(buf), _CHUNK):
+            simwire.call(simwire.OP_FLASH_WRITE, 0, at + start, view[start : start + _CHUNK])
+
+    def ioctl(self, op, arg):
+        """Block count, block size, erase."""
+        if op == 4:
+            return self._blocks
+        if op == 5:
+            return 4096
+        if op == 6:
+            simwire.call(simwire.OP_FLASH_ERASE, 0, arg)
+            return 0
+        return 0
