@@ -1,0 +1,1 @@
+"""GNSS receivers: `nmea` (streaming NMEA 0183 parser), `sanity` (stuck, null, jumping fixes)."""
