@@ -1,4 +1,4 @@
-"""What the parts of the gateway say to each other: `Reading`, `Uplink`, `Alarm`, `Health`.
+"""What the parts of the gateway say to each other: `Reading`, `Alarm`, `Health`.
 
 The path of one reading: a `Source` makes `Reading`s and awaits `accept(readings)`, which returns
 when they are on disk (fsynced); rules look at what was accepted and make `Alarm`s, durable before
@@ -16,11 +16,11 @@ from typing import Protocol
 
 # How the wall time of a reading is known, best first. "estimated" is worked out from a counter
 # and the time of reception; "unknown" means that the gateway had no clock either.
-TIME_SOURCES = ("gnss", "network", "ntp", "estimated", "unknown")
+TIME_SOURCES: tuple[str, ...] = ("gnss", "network", "ntp", "estimated", "unknown")
 
 # How a reading came: as the newest, inside a later frame, or because we asked for it.
 LIVE, HISTORY, BACKFILL = "live", "history", "backfill"
-ORIGINS = (LIVE, HISTORY, BACKFILL)
+ORIGINS: tuple[str, ...] = (LIVE, HISTORY, BACKFILL)
 
 # QARTOD flags. They travel beside the value and never gate an alarm.
 GOOD, NOT_EVALUATED, SUSPECT, FAIL, MISSING = 1, 2, 3, 4, 9
@@ -56,25 +56,6 @@ class Reading:
     def identity(self) -> tuple[str, str, int]:
         """What makes two copies the same reading."""
         return self.device, self.stream, self.sequence
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Uplink:
-    """One LoRaWAN application frame, checked, decrypted and de-duplicated by a network server."""
-
-    dev_eui: str  # 16 hex digits, lower case
-    device: str  # the name from the configuration
-    f_port: int  # 1..223
-    f_cnt: int  # 32 bits, unwrapped
-    payload: bytes  # decrypted FRMPayload
-    received_ms: int  # Unix milliseconds at the first gateway that heard it
-    rssi_dbm: int
-    snr_db: float
-    data_rate: int
-    freq_hz: int
-    gateways: tuple[str, ...] = ()  # EUIs, the best heard first
-    confirmed: bool = False
-    time_source: str = "ntp"  # of received_ms: one of TIME_SOURCES
 
 
 RAISED, ESCALATED, LOWERED, CLEARED = "raised", "escalated", "lowered", "cleared"
@@ -131,7 +112,7 @@ class Health:
     counters: Mapping[str, int] = field(default_factory=dict[str, int])
 
 
-# Returns when the readings are durable; raises LedgerFull when they could not be made so.
+# Returns when the readings are durable; raises LedgerFullError when they could not be made so.
 Accept = Callable[[Sequence[Reading]], Awaitable[None]]
 
 
