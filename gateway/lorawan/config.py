@@ -1,4 +1,4 @@
-"""Settings of the LoRaWAN part: `LorawanConfig`, `DeviceEntry`, `StationConfig`, `ChirpStackConfig`.
+"""Settings of the LoRaWAN part: `LorawanConfig`, `DeviceEntry` and the front ends' own.
 
 Frozen dataclasses that check themselves: a value outside its range raises `SettingError`, whose
 text names setting, value and what is allowed. The agent's configuration embeds them as its
@@ -14,7 +14,7 @@ class SettingError(ValueError):
 
 
 def eui(text: str, setting: str) -> str:
-    """A 64-bit identifier as 16 lower-case hex digits; accepts `-`, `:` and spaces between bytes."""
+    """A 64-bit identifier as 16 lower-case hex digits; `-`, `:` and spaces may separate bytes."""
     digits = text.translate(str.maketrans("", "", "-: ")).lower()
     if len(digits) != 16 or any(digit not in "0123456789abcdef" for digit in digits):
         raise SettingError(
@@ -112,6 +112,7 @@ class LorawanConfig:
     uplink_dwell: bool | None = None  # 400 ms limit; None: the region's own default
     downlink_dwell: bool | None = None
     extra_channels_hz: tuple[int, ...] = ()  # beyond the join channels; at most 5 in the CFList
+    sub_band: int = 0  # AU915, US915: 1..8, the eight channels the gateway hears; 0: all
     power_dbm: int | None = None  # EIRP of the gateway's downlinks; None: the region's limit
     antenna_gain_dbi: float = 0.0  # subtracted from what the forwarder is told, -10..20
     duty_percent: float | None = None  # of one hour, per gateway; None: the region's own
@@ -134,6 +135,7 @@ class LorawanConfig:
         _within("lorawan.lead_ms", self.lead_ms, 20, 500, " ms")
         _within("lorawan.rx1_delay_s", self.rx1_delay_s, 1, 15, " s")
         _within("lorawan.rx1_dr_offset", self.rx1_dr_offset, 0, 7)
+        _within("lorawan.sub_band", self.sub_band, 0, 8)
         _within("lorawan.antenna_gain_dbi", self.antenna_gain_dbi, -10, 20, " dBi")
         _within("lorawan.adr_margin_db", self.adr_margin_db, 0, 30, " dB")
         _within("lorawan.device_status_h", self.device_status_h, 0, 8760, " h")

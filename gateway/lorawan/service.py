@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Protocol
 
 from gateway.lorawan.config import LorawanConfig
-from gateway.lorawan.model import DownlinkReport, LorawanStatus, Uplink
+from gateway.lorawan.model import DownlinkReport, LorawanStatus
+from gateway.model import Uplink
 
 OnUplink = Callable[[Uplink], Awaitable[None]]
 OnDownlink = Callable[[DownlinkReport], Awaitable[None]]
