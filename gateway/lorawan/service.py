@@ -18,8 +18,7 @@ from pathlib import Path
 from typing import Protocol
 
 from gateway.lorawan.config import LorawanConfig
-from gateway.lorawan.model import DownlinkReport, LorawanStatus
-from gateway.model import Uplink
+from gateway.lorawan.model import DownlinkReport, LorawanStatus, Uplink
 
 OnUplink = Callable[[Uplink], Awaitable[None]]
 OnDownlink = Callable[[DownlinkReport], Awaitable[None]]

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from gateway.lorawan.keys import Key
+from gateway.lorawan.model import Uplink
 from gateway.lorawan.records import DeviceRecord, LoggedFrame, MacState, Queued, Session
-from gateway.model import Uplink
 
 _VERSION = 1
 _TRIM_EVERY = 256  # frames logged between two trims of the ring
@@ -385,13 +385,25 @@ class SessionStore:
 
 
 def _device(row: Any) -> DeviceRecord:
-    return DeviceRecord(*row[:3], Key(row[3]) if row[3] is not None else None, *row[4:])
+    dev_eui, name, join_eui, app_key, *rest = row
+    key = None if app_key is None else Key(app_key)
+    return DeviceRecord(dev_eui, name, join_eui, key, *rest)
 
 
 def _session(row: Any) -> Session:
-    mac = MacState.from_json(json.loads(row[12]))
-    return Session(*row[:3], Key(row[3]), Key(row[4]), *row[5:12], mac)
+    dev_eui, number, dev_addr, nwk_s_key, app_s_key, *rest = row
+    *middle, mac = rest
+    return Session(
+        dev_eui,
+        number,
+        dev_addr,
+        Key(nwk_s_key),
+        Key(app_s_key),
+        *middle,
+        MacState.from_json(json.loads(mac)),
+    )
 
 
 def _queued(row: Any) -> Queued:
-    return Queued(*row[:4], bool(row[4]), *row[5:])
+    number, dev_eui, f_port, data, confirmed, *rest = row
+    return Queued(number, dev_eui, f_port, data, bool(confirmed), *rest)
