@@ -89,7 +89,7 @@ class Trace:
 
 
 def _jsonable(value: object) -> object:
-    if isinstance(value, bytes | bytearray | memoryview):
+    if isinstance(value, bytes | bytearray):
         return bytes(value).hex()
     raise TypeError(f"{type(value).__name__} does not belong in a trace")
 
