@@ -228,7 +228,7 @@ class Device:
         raise NotImplementedError
 
     def rx_done(self, length: int, rssi_dbm: int, snr_q4: int, now_ms: int) -> None:
-        """A frame of `length` bytes with a good header is in `rx_buf`; anything is allowed there."""
+        """A frame of `length` bytes with a good header is in `rx_buf`, which may hold anything."""
         raise NotImplementedError
 
     def rx_timeout(self, now_ms: int) -> None:

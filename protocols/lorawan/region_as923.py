@@ -2,22 +2,18 @@
 
 from protocols.lorawan.regions import FSK_50, Region
 
-# name: (offset from group 1 in Hz, band's lowest and highest Hz)
+# By group: (offset from group 1 in Hz, band's lowest and highest Hz).
 _GROUPS = (
-    ("AS923-1", 0, 915000000, 928000000),
-    ("AS923-2", -1800000, 920000000, 923000000),
-    ("AS923-3", -6600000, 915000000, 921000000),
-    ("AS923-4", -5900000, 917000000, 920000000),
+    (0, 915000000, 928000000),
+    (-1800000, 920000000, 923000000),
+    (-6600000, 915000000, 921000000),
+    (-5900000, 917000000, 920000000),
 )
 
 
 def as923(name: str) -> Region:
     """The group called `name`, which must be one of the four."""
-    for group, offset_hz, low_hz, high_hz in _GROUPS:
-        if group == name:
-            break
-    else:
-        raise ValueError(name)
+    offset_hz, low_hz, high_hz = _GROUPS[int(name[-1]) - 1]
     rows = (
         b"\0\0\0\0\0\0\1\2",
         b"\1\0\0\0\0\0\2\3",

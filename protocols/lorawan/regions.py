@@ -17,9 +17,9 @@ JOIN_RX1_DELAY_S = 5
 ADR_ACK_LIMIT = 64
 ADR_ACK_DELAY = 32
 FSK_50 = (50, 0)  # a data rate whose pair is not (sf, bandwidth): GFSK at 50 kbit/s
-# TxParamSetupReq's coded EIRP (LoRaWAN 1.0.4 table 26).
+# TxParamSetupReq's coded EIRP by index (LoRaWAN L2 1.0.4 section 5.9):
+# 8 10 12 13 14 16 18 20 21 24 26 27 29 30 33 36 dBm.
 EIRP_DBM = b"\x08\x0a\x0c\x0d\x0e\x10\x12\x14\x15\x18\x1a\x1b\x1d\x1e\x21\x24"
-# MaxEIRP code of the above by index: 8 10 12 13 14 16 18 20 21 24 26 27 29 30 33 36 dBm.
 
 
 class Region:
@@ -94,7 +94,9 @@ class Region:
         return up_freq_hz
 
     def is_frequency(self, freq_hz: int) -> bool:
-        """Whether `freq_hz` lies in the region's band."""
+        """Whether the region allows transmissions at `freq_hz`."""
+        if self.duty:
+            return self.duty_index(freq_hz) >= 0
         return self.freq_min_hz <= freq_hz <= self.freq_max_hz
 
     def is_down_dr(self, dr: int) -> bool:

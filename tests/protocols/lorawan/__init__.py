@@ -1,0 +1,1 @@
+"""LoRaWAN tests for both runtimes."""
