@@ -22,7 +22,7 @@ def _die_with_parent() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
-class ChildFailed(Exception):
+class ChildFailedError(Exception):
     """A child ended that should be running; the text is its last words."""
 
 
@@ -59,9 +59,9 @@ class Child:
             on_line(line.decode(errors="replace").rstrip("\n"))
 
     def check(self) -> None:
-        """Raise `ChildFailed` when the process is no longer running."""
+        """Raise `ChildFailedError` when the process is no longer running."""
         if self._process is not None and self._process.returncode is not None:
-            raise ChildFailed(
+            raise ChildFailedError(
                 f"{self.name} ended with exit code {self._process.returncode}: {self.last_words()}"
             )
 
@@ -80,10 +80,8 @@ class Child:
             return
         if process.returncode is None:
             process.send_signal(signal.SIGTERM)
-            try:
+            with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(process.wait(), patience_s)
-            except TimeoutError:
-                pass
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         await process.wait()
