@@ -61,6 +61,7 @@ class Channel:
     unit: str = ""
     decimals: int = 0  # 0..9
     kind: str = ""  # one of KINDS; "" takes the kind that name and unit suggest
+    typical: int | None = None  # a usual value, from which the first in a batch is told
 
     def __post_init__(self) -> None:
         if not self.kind:
@@ -71,20 +72,37 @@ class Channel:
             raise LocalError("channel", f"{self.name!r}: decimals {self.decimals} outside 0..9")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Device:
-    """One stream of one device; its rows have the channels in this order."""
+    """One stream of one device; its rows have the channels in this order.
+
+    The anchor is any known row (best: the first): times and sequence numbers are told from the
+    grid of nominal intervals through it. A wrong interval or anchor costs bytes, never readings.
+    """
 
     id: str
     stream: str = ""
     channels: tuple[Channel, ...] = ()
-    interval_s: int = 60  # nominal, 1..604800 s; wrong values cost bytes, not readings
+    interval_s: int = 60  # nominal, 1..604800 s
+    anchor_s: int | None = None  # unix seconds; None: the catalogue's epoch
+    anchor_sequence: int = 0
 
     def __post_init__(self) -> None:
         if not 1 <= self.interval_s <= INTERVAL_S_MAX:
             raise LocalError("interval", f"{self.id}: {self.interval_s} s outside 1..604800")
         if not 0 < len(self.channels) <= CHANNELS_MAX:
             raise LocalError("channels", f"{self.id}: {len(self.channels)} outside 1..64")
+
+    @cached_property
+    def layout(self) -> tuple[tuple[str, str, int, str], ...]:
+        """What devices must have in common to share statistics."""
+        return tuple((c.name, c.unit, c.decimals, c.kind) for c in self.channels)
+
+    @cached_property
+    def order(self) -> tuple[int, ...]:
+        """Channel indices in coding order: speed and course come before the position."""
+        late = [i for i, c in enumerate(self.channels) if c.kind in ("lat", "lon")]
+        return (*(i for i in range(len(self.channels)) if i not in late), *late)
 
 
 @dataclass(frozen=True)
@@ -157,4 +175,4 @@ class Catalogue:
 
 def _device(item: dict[str, Any]) -> Device:
     channels = tuple(Channel(**channel) for channel in item["channels"])
-    return Device(item["id"], item["stream"], channels, item["interval_s"])
+    return Device(**{**item, "channels": channels})

@@ -30,3 +30,8 @@ class Batch:
     records: tuple[Record, ...]  # grouped by device in catalogue order, rows in the order given
     data: bytes = field(repr=False)
     state: object = field(repr=False, compare=False, default=None)  # for a later reference
+
+    @property
+    def check(self) -> int:
+        """The batch's own checksum."""
+        return int.from_bytes(self.data[-4:], "big")

@@ -1,0 +1,208 @@
+"""Columns: how one channel is predicted, and how what is left of it becomes bits.
+
+The same `Column` runs at both ends. `encode` and `decode` must make the same decisions in the
+same order; all that they share is in `_expect` and `_learn`. The layout of a context block is
+in docs/batch-format.md, section 6.
+"""
+
+from gateway.codec.rangecoder import RangeDecoder
+
+# One block of contexts per column.
+ZERO = 0  # [size 10][left 3][recent 3]: is the residual other than zero?
+SIGN = ZERO + 90  # [left sign 3][last sign 3][large 2]
+BIN = SIGN + 18  # [scale 8][bin relative to scale 10]: is it beyond this bin?
+TOP = BIN + 80  # [bin 8][3]: the first two bits within a bin
+ABSENT = TOP + 24
+BLOCK = ABSENT + 2
+FIRST_SCALE = 7
+BIN_MAX = 44  # |residual| < 2**45
+
+
+def put_number(out: list[int], base: int, scale: int, number: int) -> None:
+    """Append `number` (0..2**45) as Exp-Golomb: bin in unary with contexts, then its bits."""
+    number += 1
+    k = number.bit_length() - 1
+    row = base + BIN + scale * 10
+    shift = 3 - scale if scale < FIRST_SCALE else -4
+    for j in range(k):
+        place = j + shift
+        out.append((row + (0 if place < 0 else place if place < 9 else 9)) * 2 + 1)
+    place = k + shift
+    out.append((row + (0 if place < 0 else place if place < 9 else 9)) * 2)
+    if k == 0:
+        return
+    top = base + TOP + (k if k < 7 else 7) * 3
+    bit = number >> (k - 1) & 1
+    out.append(top * 2 + bit)
+    if k == 1:
+        return
+    out.append((top + 1 + bit) * 2 + (number >> (k - 2) & 1))
+    k -= 2
+    while k > 16:
+        k -= 16
+        out.append(-1 - ((number >> k & 0xFFFF) << 5 | 16))
+    if k:
+        out.append(-1 - ((number & (1 << k) - 1) << 5 | k))
+
+
+def get_number(coder: RangeDecoder, base: int, scale: int) -> int:
+    """The inverse of `put_number`."""
+    row = base + BIN + scale * 10
+    shift = 3 - scale if scale < FIRST_SCALE else -4
+    k = 0
+    while True:
+        place = k + shift
+        if not coder.bit(row + (0 if place < 0 else place if place < 9 else 9)):
+            break
+        k += 1
+        if k > BIN_MAX:
+            raise ValueError("a number beyond 2**45")
+    if k == 0:
+        return 0
+    top = base + TOP + (k if k < 7 else 7) * 3
+    bit = coder.bit(top)
+    number = 2 | bit
+    if k == 1:
+        return number - 1
+    number = number << 1 | coder.bit(top + 1 + bit)
+    k -= 2
+    while k > 16:
+        k -= 16
+        number = number << 16 | coder.raw(16)
+    if k:
+        number = number << k | coder.raw(k)
+    return number - 1
+
+
+def put_signed(out: list[int], base: int, context: int, scale: int, value: int) -> None:
+    """Append a signed number in a place that has no history (context 0..9 picks its row)."""
+    z = base + ZERO + context * 9
+    if value == 0:
+        out.append(z * 2)
+        return
+    out.append(z * 2 + 1)
+    negative = value < 0
+    out.append((base + SIGN + context) * 2 + negative)
+    put_number(out, base, scale, (-value if negative else value) - 1)
+
+
+def get_signed(coder: RangeDecoder, base: int, context: int, scale: int) -> int:
+    """The inverse of `put_signed`."""
+    if not coder.bit(base + ZERO + context * 9):
+        return 0
+    negative = coder.bit(base + SIGN + context)
+    value = get_number(coder, base, scale) + 1
+    return -value if negative else value
+
+
+class Column:
+    """One channel of one device: past values, errors of the predictors, scale of residuals."""
+
+    __slots__ = (
+        "_line", "_mean", "base", "e_last", "e_line", "e_mean", "left_map", "pairs", "present",
+        "r1", "r2", "size", "v1", "v2",
+    )  # fmt: skip
+
+    def __init__(self, base: int) -> None:
+        self.base = base
+        self.present = False  # is v1 a value?
+        self.v1 = self.v2 = 0
+        self._mean = 0  # 16 * running mean
+        self._line = 0
+        self.e_last = self.e_mean = self.e_line = 0
+        self.size = 0  # 16 * running mean of |residual|
+        self.r1 = self.r2 = 0
+
+    def expect(self) -> int:
+        """The prediction for the next value."""
+        e = self.e_last
+        p = self.v1
+        if self.e_mean < e:
+            e = self.e_mean
+            p = (self._mean + 8) >> 4
+        if self.e_line < e:
+            p = 2 * self.v1 - self.v2
+        return p
+
+    def learn(self, value: int, r: int) -> None:
+        """Take in the value and the residual that it left."""
+        v1 = self.v1
+        mean = self._mean
+        d = value - v1
+        if d or self.e_last:
+            self.e_last += (abs(d) << 4) - (self.e_last >> 3)
+            self.e_mean += abs((value << 4) - mean) - (self.e_mean >> 3)
+            self.e_line += (abs(d - v1 + self.v2) << 4) - (self.e_line >> 3)
+        self._mean = mean + (((value << 4) - mean) >> 2)
+        self.v2 = v1
+        self.v1 = value
+        a = self.size
+        x = abs(r) << 4
+        if x or a:
+            self.size = a + ((min(x, 4 * a + 512) - a) >> 2) if x > a else a - ((a - x + 3) >> 2)
+        self.r2 = self.r1
+        self.r1 = r
+
+    def start(self, value: int) -> None:
+        """Take in the first value."""
+        self.v1 = self.v2 = value
+        self._mean = value << 4
+        self.size = 0
+        self.present = True
+
+    def encode(self, out: list[int], value: int, left: int) -> int:
+        """Append `value`; return what the next column sees of it (0..4)."""
+        r = value - self.expect()
+        size = self.size
+        r1 = self.r1
+        q = size.bit_length()
+        z = self.base + (q if q < 9 else 9) * 9 + (left + 1 >> 1) * 3
+        if r1:
+            z += 1
+        if self.r2:
+            z += 1
+        if r == 0:
+            out.append(z * 2)
+            self.learn(value, 0)
+            return 0
+        out.append(z * 2 + 1)
+        sign = self.base + SIGN + (0, 1, 2, 1, 2)[left] * 6 + (0 if not r1 else 2 if r1 > 0 else 4)
+        if q > 5:
+            sign += 1
+        scale = q - 4 if q > 4 else 0
+        if r < 0:
+            out.append(sign * 2 + 1)
+            put_number(out, self.base, scale if scale < 6 else 6, -r - 1)
+            self.learn(value, r)
+            return 2 if -r << 4 <= size else 4
+        out.append(sign * 2)
+        put_number(out, self.base, scale if scale < 6 else 6, r - 1)
+        self.learn(value, r)
+        return 1 if r << 4 <= size else 3
+
+    def decode(self, coder: RangeDecoder, left: int) -> tuple[int, int]:
+        """The inverse of `encode`: the value, and what the next column sees of it."""
+        expected = self.expect()
+        size = self.size
+        r1 = self.r1
+        q = size.bit_length()
+        z = self.base + (q if q < 9 else 9) * 9 + (left + 1 >> 1) * 3
+        if r1:
+            z += 1
+        if self.r2:
+            z += 1
+        if not coder.bit(z):
+            self.learn(expected, 0)
+            return expected, 0
+        sign = self.base + SIGN + (0, 1, 2, 1, 2)[left] * 6 + (0 if not r1 else 2 if r1 > 0 else 4)
+        if q > 5:
+            sign += 1
+        scale = q - 4 if q > 4 else 0
+        negative = coder.bit(sign)
+        r = get_number(coder, self.base, scale if scale < 6 else 6) + 1
+        seen = 1 if r << 4 <= size else 3
+        if negative:
+            r = -r
+            seen += 1
+        self.learn(expected + r, r)
+        return expected + r, seen

@@ -1,0 +1,388 @@
+"""The body of profile 1: rows grouped by device, as decisions for the range coder.
+
+Every pair of functions `_put_x`, `_get_x` is one element of docs/batch-format.md, section 5.
+"""
+
+from gateway.codec.catalogue import Catalogue, Device
+from gateway.codec.columns import (
+    ABSENT,
+    FIRST_SCALE,
+    ZERO,
+    get_number,
+    get_signed,
+    put_number,
+    put_signed,
+)
+from gateway.codec.rangecoder import RangeDecoder
+from gateway.codec.records import TIME_SOURCES, Record
+from gateway.codec.state import DeviceState, Model
+
+# Contexts of a "row" block.
+REGULAR, SAME_META, SAME_MASK = ZERO, ZERO + 2, ZERO + 3
+SOURCE_CODE = {name: code for code, name in enumerate(TIME_SOURCES)}
+LIMIT = 1 << 43
+
+
+def nearest(number: int, step: int) -> int:
+    """`number / step` to the nearest integer, halves up."""
+    return (2 * number + step) // (2 * step)
+
+
+def put_reference_step(out: list[int], model: Model, step: int) -> None:
+    """How far a batch's number is beyond its reference's."""
+    put_number(out, model.block("reference", "head"), 0, step)
+
+
+def get_reference_step(coder: RangeDecoder, model: Model) -> int:
+    """The inverse of `put_reference_step`."""
+    step = get_number(coder, model.block("reference", "head"), 0)
+    if step > 255:
+        raise ValueError(f"a reference {step} batches back")
+    return step
+
+
+# --- Groups -----------------------------------------------------------------------------------
+
+
+def put_groups(
+    catalogue: Catalogue, groups: list[tuple[int, list[Record]]], model: Model
+) -> list[int]:
+    """All decisions for `groups` (device index and its rows, by rising index)."""
+    out: list[int] = []
+    head = model.block("head", "head")
+    put_signed(out, head, 0, 0, len(groups) - model.groups)
+    model.groups = len(groups)
+    previous = -1
+    for index, rows in groups:
+        put_number(out, head, 1, index - previous - 1)
+        previous = index
+        put_signed(out, head, 1, 2, len(rows) - model.rows)
+        model.rows = len(rows)
+        known = model.devices.get(index)
+        whole = all(row.time_ms % 1000 == 0 for row in rows)
+        whole = whole and (known is None or known.unit_ms == 1000)
+        numbered = rows[0].sequence is not None
+        out.append((head + ABSENT) * 2 + whole)
+        out.append((head + ABSENT + 1) * 2 + numbered)
+        device = catalogue.devices[index]
+        state = _state(model, known, device, 1000 if whole else 1, numbered)
+        if known is None or known.sequence is None and numbered:
+            _put_first(out, catalogue, device, rows[0], model, state)
+            rows = rows[1:]
+        _put_rows(out, device, rows, model, state)
+        model.devices[index] = state
+    return out
+
+
+def get_groups(catalogue: Catalogue, coder: RangeDecoder, model: Model) -> list[Record]:
+    """The inverse of `put_groups`. Raises ValueError for what no encoder writes."""
+    out: list[Record] = []
+    head = model.block("head", "head")
+    groups = get_signed(coder, head, 0, 0) + model.groups
+    model.groups = groups
+    if not 1 <= groups <= len(catalogue.devices):
+        raise ValueError(f"{groups} groups")
+    index = -1
+    for _ in range(groups):
+        index += get_number(coder, head, 1) + 1
+        if index >= len(catalogue.devices):
+            raise ValueError(f"device {index}")
+        count = model.rows = get_signed(coder, head, 1, 2) + model.rows
+        if not 1 <= count <= 0xFFFF - len(out):
+            raise ValueError(f"{count} rows")
+        known = model.devices.get(index)
+        whole = coder.bit(head + ABSENT)
+        numbered = coder.bit(head + ABSENT + 1)
+        device = catalogue.devices[index]
+        state = _state(model, known, device, 1000 if whole else 1, bool(numbered))
+        if known is None or known.sequence is None and numbered:
+            out.append(_get_first(coder, catalogue, index, model, state, bool(numbered)))
+            count -= 1
+        _get_rows(coder, device, index, count, out, model, state)
+        model.devices[index] = state
+    return out
+
+
+def _state(
+    model: Model, known: DeviceState | None, device: Device, unit_ms: int, numbered: bool
+) -> DeviceState:
+    """The state to go on with: a new one, or a copy of the known one in the unit asked for."""
+    if known is None:
+        return model.device(device, unit_ms)
+    state = known.clone()
+    if known.unit_ms != unit_ms:
+        fresh = model.device(device, unit_ms)
+        state.steps, state.offsets = fresh.steps, fresh.offsets
+        state.first = known.first * known.unit_ms // unit_ms
+        state.last = known.last * known.unit_ms // unit_ms
+        state.unit_ms = unit_ms
+    if not numbered:
+        state.sequence = None
+    return state
+
+
+# --- The first row of a device --------------------------------------------------------------
+
+
+def _grid(catalogue: Catalogue, device: Device, model: Model, unit_ms: int) -> tuple[int, int, int]:
+    """Origin of the device's time grid, its step, and the step at which the last group began."""
+    anchor_s = catalogue.epoch_s if device.anchor_s is None else device.anchor_s
+    anchor = anchor_s * 1000 // unit_ms
+    step = device.interval_s * 1000 // unit_ms
+    if model.first_ms is None:
+        return anchor, step, 0
+    return anchor, step, nearest(model.first_ms // unit_ms - anchor, step)
+
+
+def _put_first(
+    out: list[int],
+    catalogue: Catalogue,
+    device: Device,
+    row: Record,
+    model: Model,
+    state: DeviceState,
+) -> None:
+    first = model.block("first", "first")
+    unit_ms = state.unit_ms
+    anchor, step, guess = _grid(catalogue, device, model, unit_ms)
+    now = row.time_ms // unit_ms
+    steps = nearest(now - anchor, step)
+    if model.first_ms is None:
+        put_signed(out, first, 0, FIRST_SCALE, steps)
+    else:
+        put_signed(out, first, 1, 2, steps - guess)
+    offset = now - anchor - steps * step
+    put_signed(out, model.block(("first", unit_ms), "first_offset"), 0, 5, offset)
+    if row.sequence is not None:
+        put_signed(out, first, 2, 5, row.sequence - device.anchor_sequence - steps)
+    meta = row.quality << 3 | SOURCE_CODE[row.time_source]
+    _put_meta(out, model, state, meta, model.meta)
+    _put_mask(out, device, row, state)
+    firsts = _firsts(model, device)
+    for i in device.order:
+        value = row.values[i]
+        if value is not None:
+            _put_value_first(out, device, i, value, firsts, model, state)
+    _begun(model, state, now, row.sequence, meta)
+
+
+def _get_first(
+    coder: RangeDecoder,
+    catalogue: Catalogue,
+    index: int,
+    model: Model,
+    state: DeviceState,
+    numbered: bool,
+) -> Record:
+    device = catalogue.devices[index]
+    first = model.block("first", "first")
+    unit_ms = state.unit_ms
+    anchor, step, guess = _grid(catalogue, device, model, unit_ms)
+    if model.first_ms is None:
+        steps = get_signed(coder, first, 0, FIRST_SCALE)
+    else:
+        steps = get_signed(coder, first, 1, 2) + guess
+    now = anchor + steps * step
+    now += get_signed(coder, model.block(("first", unit_ms), "first_offset"), 0, 5)
+    sequence = None
+    if numbered:
+        sequence = get_signed(coder, first, 2, 5) + device.anchor_sequence + steps
+    meta = _get_meta(coder, model, state, model.meta)
+    _get_mask(coder, device, state)
+    firsts = _firsts(model, device)
+    values: list[int | None] = [None] * len(device.channels)
+    for i in device.order:
+        if state.mask[i]:
+            values[i] = _get_value_first(coder, device, i, firsts, model, state)
+    _begun(model, state, now, sequence, meta)
+    return _record(index, sequence, now * unit_ms, values, meta)
+
+
+def _begun(model: Model, state: DeviceState, now: int, sequence: int | None, meta: int) -> None:
+    state.first = state.last = now
+    state.sequence = sequence
+    model.first_ms = now * state.unit_ms
+    state.meta = model.meta = meta
+
+
+def _firsts(model: Model, device: Device) -> list[int]:
+    """First values of the last device of that layout: a guess where nothing typical is known."""
+    firsts = list(model.firsts.get(device.layout, (0,) * len(device.channels)))
+    model.firsts[device.layout] = firsts
+    return firsts
+
+
+def _put_value_first(
+    out: list[int],
+    device: Device,
+    i: int,
+    value: int,
+    firsts: list[int],
+    model: Model,
+    state: DeviceState,
+) -> None:
+    channel = device.channels[i]
+    base = model.block(("first", device.layout, i), "first_" + channel.kind)
+    guess = firsts[i] if channel.typical is None else channel.typical
+    put_signed(out, base, 0, 5, value - guess)
+    firsts[i] = value
+    state.columns[i].start(value)
+
+
+def _get_value_first(
+    coder: RangeDecoder,
+    device: Device,
+    i: int,
+    firsts: list[int],
+    model: Model,
+    state: DeviceState,
+) -> int:
+    channel = device.channels[i]
+    base = model.block(("first", device.layout, i), "first_" + channel.kind)
+    guess = firsts[i] if channel.typical is None else channel.typical
+    value = get_signed(coder, base, 0, 5) + guess
+    firsts[i] = value
+    state.columns[i].start(value)
+    return value
+
+
+# --- Quality, time source and presence --------------------------------------------------------
+
+
+def _put_meta(out: list[int], model: Model, state: DeviceState, meta: int, expected: int) -> None:
+    base = state.row_base + SAME_META
+    out.append(base * 2 + (meta == expected))
+    if meta != expected:
+        put_number(out, model.block("meta", "meta"), 1, meta)
+
+
+def _get_meta(coder: RangeDecoder, model: Model, state: DeviceState, expected: int) -> int:
+    if coder.bit(state.row_base + SAME_META):
+        return expected
+    meta = get_number(coder, model.block("meta", "meta"), 1)
+    if meta >> 3 > 15 or meta & 7 >= len(TIME_SOURCES):
+        raise ValueError(f"quality and time source {meta}")
+    return meta
+
+
+def _put_mask(out: list[int], device: Device, row: Record, state: DeviceState) -> None:
+    mask = [value is not None for value in row.values]
+    base = state.row_base + SAME_MASK
+    out.append(base * 2 + (mask == state.mask))
+    if mask != state.mask:
+        for i in device.order:
+            out.append((state.columns[i].base + ABSENT + state.mask[i]) * 2 + mask[i])
+        state.mask = mask
+
+
+def _get_mask(coder: RangeDecoder, device: Device, state: DeviceState) -> None:
+    if not coder.bit(state.row_base + SAME_MASK):
+        mask = list(state.mask)
+        for i in device.order:
+            mask[i] = bool(coder.bit(state.columns[i].base + ABSENT + state.mask[i]))
+        state.mask = mask
+
+
+# --- All other rows ---------------------------------------------------------------------------
+
+
+def _put_rows(
+    out: list[int], device: Device, rows: list[Record], model: Model, state: DeviceState
+) -> None:
+    unit_ms = state.unit_ms
+    step = device.interval_s * 1000 // unit_ms
+    order = device.order
+    columns = state.columns
+    last = state.last
+    sequence = state.sequence or 0
+    regular = state.regular
+    firsts: list[int] | None = None
+    for row in rows:
+        now = row.time_ms // unit_ms
+        steps = nearest(now - last, step)
+        offset = now - last - steps * step
+        skipped = 0
+        if row.sequence is not None:
+            skipped = row.sequence - sequence - (steps if steps > 0 else 1)
+            sequence = row.sequence
+        last = now
+        meta = row.quality << 3 | SOURCE_CODE[row.time_source]
+        mask = [value is not None for value in row.values]
+        context = (state.row_base + REGULAR + regular) * 2
+        if steps == 1 and not offset and not skipped and meta == state.meta and mask == state.mask:
+            out.append(context + 1)
+            regular = 1
+            seen = 0
+        else:
+            out.append(context)
+            regular = 0
+            seen = state.steps.encode(out, steps, 0)
+            seen = state.offsets.encode(out, offset, seen)
+            if row.sequence is not None:
+                state.sequences.encode(out, skipped, seen)
+            _put_meta(out, model, state, meta, state.meta)
+            state.meta = meta
+            _put_mask(out, device, row, state)
+        for i in order:
+            value = row.values[i]
+            if value is None:
+                continue
+            column = columns[i]
+            if column.present:
+                seen = column.encode(out, value, seen)
+            else:
+                firsts = firsts or _firsts(model, device)
+                _put_value_first(out, device, i, value, firsts, model, state)
+    state.last = last
+    state.regular = regular
+    if state.sequence is not None:
+        state.sequence = sequence
+
+
+def _get_rows(
+    coder: RangeDecoder,
+    device: Device,
+    index: int,
+    count: int,
+    out: list[Record],
+    model: Model,
+    state: DeviceState,
+) -> None:
+    unit_ms = state.unit_ms
+    step = device.interval_s * 1000 // unit_ms
+    firsts: list[int] | None = None
+    for _ in range(count):
+        steps, offset, skipped, seen = 1, 0, 0, 0
+        if coder.bit(state.row_base + REGULAR + state.regular):
+            state.regular = 1
+        else:
+            state.regular = 0
+            steps, seen = state.steps.decode(coder, 0)
+            offset, seen = state.offsets.decode(coder, seen)
+            if state.sequence is not None:
+                skipped, _ = state.sequences.decode(coder, seen)
+            state.meta = _get_meta(coder, model, state, state.meta)
+            _get_mask(coder, device, state)
+        state.last += steps * step + offset
+        if state.sequence is not None:
+            state.sequence += skipped + (steps if steps > 0 else 1)
+        values: list[int | None] = [None] * len(device.channels)
+        for i in device.order:
+            if not state.mask[i]:
+                continue
+            column = state.columns[i]
+            if column.present:
+                values[i], seen = column.decode(coder, seen)
+            else:
+                firsts = firsts or _firsts(model, device)
+                values[i] = _get_value_first(coder, device, i, firsts, model, state)
+        out.append(_record(index, state.sequence, state.last * unit_ms, values, state.meta))
+
+
+def _record(
+    index: int, sequence: int | None, time_ms: int, values: list[int | None], meta: int
+) -> Record:
+    if not 0 <= time_ms < LIMIT or sequence is not None and not 0 <= sequence < LIMIT:
+        raise ValueError(f"time {time_ms} or sequence {sequence}")
+    source = TIME_SOURCES[meta & 7]
+    return Record(index, sequence, time_ms, tuple(values), meta >> 3, source)
