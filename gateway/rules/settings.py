@@ -1,0 +1,51 @@
+"""Sections of the alarm rules: [alarm], and the `stages` table of a device or sensor."""
+
+from dataclasses import dataclass
+
+from gateway.config import setting
+
+AWAS, SIAGA = "awas", "siaga"
+# Worst last. Jakarta and the irrigation offices count down.
+SCHEMES = {
+    AWAS: ("Normal", "Waspada", "Siaga", "Awas"),
+    SIAGA: ("Siaga 4", "Siaga 3", "Siaga 2", "Siaga 1"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stages:
+    """`stages` of a device: when its level is Waspada, Siaga, Awas."""
+
+    waspada_mm: int = setting(low=-20000, high=100000, unit="mm", doc="first stage begins here")
+    siaga_mm: int = setting(low=-20000, high=100000, unit="mm", doc="second stage begins here")
+    awas_mm: int = setting(low=-20000, high=100000, unit="mm", doc="third stage begins here")
+    hysteresis_mm: int = setting(
+        100, low=0, high=5000, unit="mm", doc="a stage ends this far below where it began"
+    )
+    hold_s: int = setting(
+        900, low=0, high=86400, unit="s", doc="and only after the level stayed below for so long"
+    )
+    value: str = setting("level_mm", doc="the value that is compared")
+    version: str = setting("", doc="who set the thresholds, when and why")
+
+    def __post_init__(self) -> None:
+        if not self.waspada_mm < self.siaga_mm < self.awas_mm:
+            raise ValueError(
+                f"waspada_mm = {self.waspada_mm}, siaga_mm = {self.siaga_mm},"
+                f" awas_mm = {self.awas_mm} do not rise"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlarmSettings:
+    """Section [alarm]."""
+
+    scheme: str = setting(
+        AWAS, choices=tuple(SCHEMES), doc="names of the stages: Normal..Awas, or Siaga 4..1"
+    )
+    confirmations: int = setting(
+        1, low=1, high=5, doc="readings in a row that must agree before a stage rises"
+    )
+    silent_after: float = setting(
+        4.0, low=2, high=1000, doc="intervals without a reading before a device counts as silent"
+    )
