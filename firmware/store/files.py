@@ -23,13 +23,13 @@ class Files:
     def read(self, name: str, offset: int = 0, length: int = -1) -> bytes | None:
         """`length` bytes from `offset` (fewer at the end, all for -1); None: no such file."""
         try:
-            file = open(self._prefix + name, "rb")
+            file = open(self._prefix + name, "rb")  # pyright: ignore[reportUnknownVariableType]
         except OSError:
             return None
         with file:
             if offset:
                 file.seek(offset)
-            return file.read() if length < 0 else file.read(length)
+            return file.read() if length < 0 else file.read(length)  # pyright: ignore
 
     def write(self, name: str, data: bytes | bytearray | memoryview) -> None:
         """Make `name` hold `data` and nothing else; raises OSError when the flash is full."""

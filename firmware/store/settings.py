@@ -45,7 +45,7 @@ INTEGERS = (
     ("burst_gap_ms", 150, 20, 2000),
     ("hysteresis_mm", 100, 10, 1000),
     ("jump_mm", 100, 10, 5000),
-    ("rise_mm_min", 5, 1, 1000),
+    ("rise_mm_10min", 50, 1, 1000),
     ("report_max_s", 900, 60, 86_400),  # an uplink at least this often
     ("status_s", 21_600, 300, 604_800),
     ("rain_tip_um", 200, 10, 2000),
@@ -56,12 +56,13 @@ INTEGERS = (
     # Siren.
     ("siren_max_s", 180, 5, 900),
 )
-# key, default (three whole numbers), lowest, highest, must rise
-LISTS = (
-    # Stages 1..3 (waspada, siaga, awas) above station zero.
-    ("stages_mm", (500, 1160, 2660), -20_000, 40_000, True),
-    # Seconds between samples: calm, rising or stage 1, stage 2 and above.
-    ("intervals_s", (900, 60, 10), 5, 86_400, False),
+# key, default (its length counts), lowest, highest, must rise
+LISTS: "tuple[tuple[str, tuple[int, ...], int, int, bool], ...]" = (
+    # Stages 1..3 (waspada, siaga, awas) above station zero; within what a flood frame can say.
+    ("stages_mm", (500, 1160, 2660), -1000, 15_300, True),
+    # Seconds between samples: calm, rising, stage 1, stage 2 and above or storm. Each is one of
+    # `protocols.payload.flood.INTERVALS_S`.
+    ("intervals_s", (900, 60, 60, 10), 10, 3600, False),
 )
 
 
@@ -75,7 +76,7 @@ class Settings:
     def __init__(self) -> None:
         self.integers: dict[str, int] = {}
         self.texts: dict[str, str] = {}
-        self.lists: dict[str, tuple[int, int, int]] = {}
+        self.lists: dict[str, list[int]] = {}
 
     def integer(self, key: str) -> int:
         return self.integers[key]
@@ -83,7 +84,7 @@ class Settings:
     def text(self, key: str) -> str:
         return self.texts[key]
 
-    def numbers(self, key: str) -> "tuple[int, int, int]":
+    def numbers(self, key: str) -> list[int]:
         return self.lists[key]
 
     def key(self, key: str) -> bytes:
@@ -108,8 +109,8 @@ def parse(line: bytes) -> Settings:
     for key, default, low, high in INTEGERS:
         settings.integers[key] = _integer(key, rest.pop(key, default), low, high)
     for key, default, low, high, rising in LISTS:
-        found = _numbers(key, rest.pop(key, default), low, high)
-        if rising and not found[0] < found[1] < found[2]:
+        found = _numbers(key, rest.pop(key, default), len(default), low, high)
+        if rising and sorted(set(found)) != found:
             raise SettingsError("%s: must rise" % key)
         settings.lists[key] = found
     for key in rest:
@@ -142,15 +143,10 @@ def _integer(key: str, value: object, low: int, high: int) -> int:
     return value
 
 
-def _numbers(key: str, value: object, low: int, high: int) -> "tuple[int, int, int]":
-    if not isinstance(value, (list, tuple)) or len(value) != 3:  # pyright: ignore[reportUnknownArgumentType]
-        raise SettingsError("%s: expected a list of three whole numbers" % key)
-    first, second, third = value  # pyright: ignore[reportUnknownVariableType]
-    return (
-        _integer(key, first, low, high),  # pyright: ignore[reportUnknownArgumentType]
-        _integer(key, second, low, high),  # pyright: ignore[reportUnknownArgumentType]
-        _integer(key, third, low, high),  # pyright: ignore[reportUnknownArgumentType]
-    )
+def _numbers(key: str, value: object, count: int, low: int, high: int) -> list[int]:
+    if not isinstance(value, (list, tuple)) or len(value) != count:  # pyright: ignore
+        raise SettingsError("%s: expected a list of %d whole numbers" % (key, count))
+    return [_integer(key, item, low, high) for item in value]  # pyright: ignore
 
 
 def unwrap(data: bytes) -> bytes:

@@ -8,8 +8,8 @@ class PowerCutError(Exception):
 class FlashFake:
     """`firmware.store.files.Files` in memory, which loses power after `budget` written bytes.
 
-    A write that does not fit the budget keeps its first bytes only and raises `PowerCutError`; so does
-    a remove with nothing left. `budget` None: never. `rot` bytes follow a cut, as half-erased
+    A write that does not fit the budget keeps its first bytes only and raises `PowerCutError`; so
+    does a remove with nothing left. `budget` None: never. `rot` bytes follow a cut, as half-erased
     flash may hold anything.
     """
 
