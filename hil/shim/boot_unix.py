@@ -1,6 +1,6 @@
 """What the child process runs first: connect, mount the node's flash, start its firmware.
 
-argv: this file, path of the stream, folder of the repository, module to run, its function.
+argv: this file, descriptor of the stream, folder of the repository, module to run, its function.
 """
 
 import random
@@ -9,19 +9,22 @@ import sys
 
 import vfs
 
-_stream = sys.argv[1]
+_descriptor = int(sys.argv[1])
 _repository = sys.argv[2]
 _module = sys.argv[3]
 _function = sys.argv[4]
+
+sys.path[:] = [_repository + "/hil/shim", ".frozen"]
+
+import simwire  # noqa: E402
+
+simwire.connect(_descriptor)  # while file descriptors can still be opened
 
 _rom = vfs.VfsPosix(_repository)
 vfs.umount("/")
 vfs.mount(_rom, "/rom", readonly=True)
 sys.path[:] = ["/rom/hil/shim", ".frozen", "/rom", "/"]
 
-import simwire  # noqa: E402
-
-simwire.connect(_stream)
 _hello = bytes(simwire.call(simwire.OP_HELLO, 0, 1))
 _ticks_us, _clock_us, _seed, _blocks, _cause = struct.unpack_from("<qqIHB", _hello, 0)
 
@@ -61,6 +64,6 @@ try:
     simwire.call(simwire.OP_LOG, 0, 1, b"the firmware's entry function returned")
 except SystemExit:
     pass
-except BaseException as error:
+except BaseException as error:  # noqa: BLE001
     sys.print_exception(error)
     simwire.call(simwire.OP_LOG, 0, 2, repr(error).encode()[:1000])

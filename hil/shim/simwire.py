@@ -6,7 +6,6 @@ Answer   `<Q now_us, H length, B events, B flags>` + data + events x (pin, level
 `hil/wire.py` has the other end. Everything here runs on the unix port of MicroPython only.
 """
 
-import socket
 import struct
 
 OP_HELLO = 0
@@ -59,11 +58,10 @@ _in_handler = False
 _masked = False
 
 
-def connect(path):
-    """Open the stream at the AF_UNIX `path`; the simulator listens there."""
+def connect(descriptor):
+    """Take over the stream behind the file descriptor that the simulator passed on."""
     global _socket
-    _socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    _socket.connect(struct.pack("H", socket.AF_UNIX) + path.encode() + b"\0")
+    _socket = open(descriptor, "r+b", 0)
 
 
 def now_us():
