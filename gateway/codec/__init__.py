@@ -13,6 +13,7 @@ it takes (topic, payload) and yields readings.
 from gateway.codec.batch import decode, encode, encode_batch
 from gateway.codec.catalogue import Catalogue, Channel, Device, kind_of
 from gateway.codec.errors import BatchError
+from gateway.codec.learning import learned
 from gateway.codec.records import TIME_SOURCES, Batch, Record
 
 __all__ = [
@@ -27,4 +28,5 @@ __all__ = [
     "encode",
     "encode_batch",
     "kind_of",
+    "learned",
 ]

@@ -1,7 +1,6 @@
 """A whole batch: header, body by profile, checksum.
 
     byte 0      version 1 (2 bits) | mode (2) | builds on a reference (1) | low bits (3)
-    byte 1      batch number, unless it builds on a reference
     ...         body
     last 4      CRC-32C, big-endian, seeded with the catalogue's fingerprint, or with the
                 reference's checksum
@@ -15,7 +14,7 @@ from gateway.codec.catalogue import Catalogue
 from gateway.codec.crc import crc32c
 from gateway.codec.errors import BatchError
 from gateway.codec.prior import FLAT, TRAINED
-from gateway.codec.rangecoder import RangeDecoder, encode_decisions
+from gateway.codec.rangecoder import RangeDecoder, encode_decisions, raw_bits
 from gateway.codec.records import TIME_SOURCES, Batch, Record
 from gateway.codec.rows import LIMIT, get_groups, get_reference_step, put_groups, put_reference_step
 from gateway.codec.state import Model
@@ -25,6 +24,8 @@ VERSION = 1
 RICE = 0  # modes: 0 is profile 0; 1 and 2 are profile 1 with the prior of that id
 RECORDS_MAX = 0xFFFF
 CHECK_BYTES = 4
+NUMBER_BITS = 5
+NUMBER_MASK = (1 << NUMBER_BITS) - 1
 
 
 def encode(
@@ -36,7 +37,7 @@ def encode(
 ) -> bytes:
     """One MQTT payload with all `records` (1..65535), which may be of any devices, in any order.
 
-    `batch_number` counts up per site; its last eight bits are carried. `reference` is a batch
+    `batch_number` counts up per site; its last five bits are carried. `reference` is a batch
     that the far application (not the broker) acknowledged, made with the same catalogue.
     Raises `LocalError` for values outside the ranges of `Record`.
     """
@@ -52,7 +53,7 @@ def encode_batch(
 ) -> Batch:
     """Like `encode`; the `Batch` can be a later batch's reference once it is acknowledged."""
     groups = _grouped(catalogue, records)
-    number = batch_number & 0xFF
+    number = batch_number & NUMBER_MASK
     rows = tuple(row for _, group in groups for row in group)
     if reference is not None:
         if reference.catalogue.fingerprint != catalogue.fingerprint:
@@ -61,14 +62,14 @@ def encode_batch(
             raise LocalError("reference", "has no state")
         model = Model(TRAINED, reference.state)
         out: list[int] = []
-        put_reference_step(out, model, (number - reference.number) & 0xFF)
+        put_reference_step(out, model, number - reference.number & NUMBER_MASK)
         out += put_groups(catalogue, groups, model)
         body = encode_decisions(out, model.probs, model.counts)
         head = bytes((VERSION << 6 | model.prior_id << 4 | 8 | reference.number & 7,))
         seed = reference.check
     else:
         model = Model(TRAINED)
-        out = put_groups(catalogue, groups, model)
+        out = [raw_bits(number, NUMBER_BITS), *put_groups(catalogue, groups, model)]
         body = encode_decisions(out, model.probs, model.counts)
         trained = model.probs[:], model.counts[:]
         model.restart(FLAT)
@@ -78,21 +79,19 @@ def encode_batch(
         else:
             model.prior_id = TRAINED
             model.probs, model.counts = trained
-        head = bytes((VERSION << 6 | model.prior_id << 4 | catalogue.version & 7, number))
+        head = bytes((VERSION << 6 | model.prior_id << 4 | catalogue.version & 7,))
         seed = catalogue.fingerprint
     check = crc32c(head + body, seed)
     data = head + body + check.to_bytes(CHECK_BYTES, "big")
     return Batch(number, catalogue, rows, data, model)
 
 
-def decode(
-    data: bytes, catalogues: Iterable[Catalogue], references: Iterable[Batch] = ()
-) -> Batch:
+def decode(data: bytes, catalogues: Iterable[Catalogue], references: Iterable[Batch] = ()) -> Batch:
     """Read one payload with the right one of `catalogues` and, if it has one, its reference.
 
     Raises `BatchError` (codes in gateway/codec/errors.py) and then has used nothing of it.
     """
-    if len(data) < 2 + CHECK_BYTES:
+    if len(data) < 1 + CHECK_BYTES:
         raise BatchError("truncated", f"{len(data)} bytes")
     first = data[0]
     if first >> 6 != VERSION:
@@ -123,13 +122,14 @@ def decode(
             raise BatchError("catalogue", f"made with {named}, which is not here")
         if chosen is None:
             raise BatchError("checksum", f"damaged, or made with a {named} that is not here")
-        catalogue, body = chosen, content[2:]
+        catalogue, body = chosen, content[1:]
         model = Model(mode)
     try:
         coder = RangeDecoder(body, model.probs, model.counts)
-        number = data[1]
-        if origin is not None:
-            number = origin.number + get_reference_step(coder, model) & 0xFF
+        if origin is None:
+            number = coder.raw(NUMBER_BITS)
+        else:
+            number = origin.number + get_reference_step(coder, model) & NUMBER_MASK
         records = get_groups(catalogue, coder, model)
     except (ValueError, OverflowError) as error:
         raise BatchError("structure", str(error)) from None

@@ -18,6 +18,10 @@ FORMAT = 1
 DEVICES_MAX = 4096
 CHANNELS_MAX = 64
 INTERVAL_S_MAX = 604_800  # a week
+MICRO = 1_000_000
+STEP_MAX = 1_000_000 * MICRO
+# How the time of a reading is known; the order is the wire code.
+TIME_SOURCES = ("gnss", "network", "ntp", "estimated", "unknown")
 # What a channel is to the predictors and the trained prior. "" lets name and unit decide.
 KINDS = (
     "value",  # any slowly changing quantity
@@ -61,7 +65,10 @@ class Channel:
     unit: str = ""
     decimals: int = 0  # 0..9
     kind: str = ""  # one of KINDS; "" takes the kind that name and unit suggest
+    # What follows only helps the prediction.
     typical: int | None = None  # a usual value, from which the first in a batch is told
+    spread: int = 0  # mean distance from it; 0: not known
+    step_micro: int = 1_000_000  # values are multiples of step_micro / 10**6, rounded half up
 
     def __post_init__(self) -> None:
         if not self.kind:
@@ -70,6 +77,38 @@ class Channel:
             raise LocalError("kind", f"{self.name}: {self.kind!r} is none of {', '.join(KINDS)}")
         if not self.name or not 0 <= self.decimals <= 9:
             raise LocalError("channel", f"{self.name!r}: decimals {self.decimals} outside 0..9")
+        if not MICRO <= self.step_micro <= STEP_MAX:
+            raise LocalError("channel", f"{self.name}: step_micro {self.step_micro}")
+
+
+class Cell:
+    """Maps a channel's values to counts of its step, where all of a group fit, and back."""
+
+    __slots__ = ("guess", "modulus", "plain", "scale", "step")
+
+    def __init__(self, channel: Channel) -> None:
+        self.step = channel.step_micro
+        # A course wraps; with steps that do not divide the circle it is an ordinary number.
+        circle = 360 * 10**channel.decimals if channel.kind == "course" else 0
+        self.modulus = circle * MICRO // self.step if circle * MICRO % self.step == 0 else 0
+        self.plain = self.step == MICRO and not self.modulus
+        self.guess = None if channel.typical is None else self.to_count(channel.typical)
+        self.scale = (channel.spread * MICRO // self.step).bit_length()
+
+    def to_count(self, value: int) -> int:
+        """The nearest count, halves up."""
+        return (2 * value * MICRO + self.step) // (2 * self.step)
+
+    def to_value(self, count: int) -> int:
+        """The value of a count, halves up."""
+        return (2 * count * self.step + MICRO) // (2 * MICRO)
+
+    def fits(self, value: int) -> bool:
+        """Does the value survive?"""
+        count = self.to_count(value)
+        return self.to_value(count) == value and not (
+            self.modulus and not 0 <= count < self.modulus
+        )
 
 
 @dataclass(frozen=True)
@@ -86,17 +125,31 @@ class Device:
     interval_s: int = 60  # nominal, 1..604800 s
     anchor_s: int | None = None  # unix seconds; None: the catalogue's epoch
     anchor_sequence: int = 0
+    quality: int = 1  # the usual one
+    time_source: str = "gnss"  # the usual one
 
     def __post_init__(self) -> None:
         if not 1 <= self.interval_s <= INTERVAL_S_MAX:
             raise LocalError("interval", f"{self.id}: {self.interval_s} s outside 1..604800")
         if not 0 < len(self.channels) <= CHANNELS_MAX:
             raise LocalError("channels", f"{self.id}: {len(self.channels)} outside 1..64")
+        if not 0 <= self.quality <= 15 or self.time_source not in TIME_SOURCES:
+            raise LocalError("device", f"{self.id}: {self.quality}, {self.time_source}")
 
     @cached_property
     def layout(self) -> tuple[tuple[str, str, int, str], ...]:
         """What devices must have in common to share statistics."""
         return tuple((c.name, c.unit, c.decimals, c.kind) for c in self.channels)
+
+    @cached_property
+    def cells(self) -> tuple["Cell", ...]:
+        """How each channel's values become the integers that are coded."""
+        return tuple(Cell(channel) for channel in self.channels)
+
+    @cached_property
+    def meta(self) -> int:
+        """The usual quality and time source as one number."""
+        return self.quality << 3 | TIME_SOURCES.index(self.time_source)
 
     @cached_property
     def order(self) -> tuple[int, ...]:

@@ -5,6 +5,8 @@ same order; all that they share is in `_expect` and `_learn`. The layout of a co
 in docs/batch-format.md, section 6.
 """
 
+from copy import copy
+
 from gateway.codec.rangecoder import RangeDecoder
 
 # One block of contexts per column.
@@ -99,59 +101,82 @@ class Column:
     """One channel of one device: past values, errors of the predictors, scale of residuals."""
 
     __slots__ = (
-        "_line", "_mean", "base", "e_last", "e_line", "e_mean", "left_map", "pairs", "present",
-        "r1", "r2", "size", "v1", "v2",
+        "base", "e_hint", "e_last", "e_line", "e_mean", "hint", "mean", "modulus",
+        "pairs", "present", "r1", "r2", "size", "stepped", "v1", "v2",
     )  # fmt: skip
 
     def __init__(self, base: int) -> None:
         self.base = base
         self.present = False  # is v1 a value?
+        self.stepped = True  # are values counts of the channel's step?
+        self.modulus = 0  # values wrap here; inside, v1 and v2 go on without wrapping
         self.v1 = self.v2 = 0
-        self._mean = 0  # 16 * running mean
-        self._line = 0
-        self.e_last = self.e_mean = self.e_line = 0
+        self.mean = 0  # 16 * running mean
+        self.e_last = self.e_mean = self.e_line = self.e_hint = 0
         self.size = 0  # 16 * running mean of |residual|
         self.r1 = self.r2 = 0
+        self.hint: int | None = None  # what other columns suggest for the next value
+        # What the value was when the column to the left was this: a rating curve, point by point.
+        self.pairs: dict[int, int] | None = None
+
+    def clone(self) -> "Column":
+        """A copy that can go on without changing this one."""
+        twin = copy(self)
+        if self.pairs is not None:
+            twin.pairs = dict(self.pairs)
+        return twin
+
+    def start(self, value: int) -> None:
+        """Take in the first value."""
+        self.v1 = self.v2 = value
+        self.mean = value << 4
+        self.size = self.r1 = self.r2 = 0
+        self.e_last = self.e_mean = self.e_line = self.e_hint = 0
+        self.present = True
 
     def expect(self) -> int:
-        """The prediction for the next value."""
+        """The prediction for the next value: that of the predictor that was best of late."""
         e = self.e_last
         p = self.v1
-        if self.e_mean < e:
-            e = self.e_mean
-            p = (self._mean + 8) >> 4
-        if self.e_line < e:
-            p = 2 * self.v1 - self.v2
+        if e:
+            if self.e_mean < e:
+                e = self.e_mean
+                p = (self.mean + 8) >> 4
+            if self.e_line < e:
+                e = self.e_line
+                p = 2 * self.v1 - self.v2
+            if self.hint is not None and self.e_hint < e:
+                p = self.hint
         return p
 
     def learn(self, value: int, r: int) -> None:
         """Take in the value and the residual that it left."""
         v1 = self.v1
-        mean = self._mean
+        mean = self.mean
         d = value - v1
         if d or self.e_last:
             self.e_last += (abs(d) << 4) - (self.e_last >> 3)
             self.e_mean += abs((value << 4) - mean) - (self.e_mean >> 3)
             self.e_line += (abs(d - v1 + self.v2) << 4) - (self.e_line >> 3)
-        self._mean = mean + (((value << 4) - mean) >> 2)
+        if self.hint is not None:
+            self.e_hint += (abs(value - self.hint) << 4) - (self.e_hint >> 3)
+        self.mean = mean + (((value << 4) - mean) >> 2)
         self.v2 = v1
         self.v1 = value
         a = self.size
         x = abs(r) << 4
-        if x or a:
-            self.size = a + ((min(x, 4 * a + 512) - a) >> 2) if x > a else a - ((a - x + 3) >> 2)
+        if x > a:
+            x = min(x, 4 * a + 512)
+            self.size = a + ((x - a) >> 2)
+        elif a:
+            self.size = a - ((a - x + 3) >> 2)
         self.r2 = self.r1
         self.r1 = r
 
-    def start(self, value: int) -> None:
-        """Take in the first value."""
-        self.v1 = self.v2 = value
-        self._mean = value << 4
-        self.size = 0
-        self.present = True
-
     def encode(self, out: list[int], value: int, left: int) -> int:
         """Append `value`; return what the next column sees of it (0..4)."""
+        if self.modulus:
+            value = self.v1 + _wrapped(value - self.v1, self.modulus)
         r = value - self.expect()
         size = self.size
         r1 = self.r1
@@ -170,14 +195,13 @@ class Column:
         if q > 5:
             sign += 1
         scale = q - 4 if q > 4 else 0
+        self.learn(value, r)
         if r < 0:
             out.append(sign * 2 + 1)
             put_number(out, self.base, scale if scale < 6 else 6, -r - 1)
-            self.learn(value, r)
             return 2 if -r << 4 <= size else 4
         out.append(sign * 2)
         put_number(out, self.base, scale if scale < 6 else 6, r - 1)
-        self.learn(value, r)
         return 1 if r << 4 <= size else 3
 
     def decode(self, coder: RangeDecoder, left: int) -> tuple[int, int]:
@@ -191,18 +215,22 @@ class Column:
             z += 1
         if self.r2:
             z += 1
-        if not coder.bit(z):
-            self.learn(expected, 0)
-            return expected, 0
-        sign = self.base + SIGN + (0, 1, 2, 1, 2)[left] * 6 + (0 if not r1 else 2 if r1 > 0 else 4)
-        if q > 5:
-            sign += 1
-        scale = q - 4 if q > 4 else 0
-        negative = coder.bit(sign)
-        r = get_number(coder, self.base, scale if scale < 6 else 6) + 1
-        seen = 1 if r << 4 <= size else 3
-        if negative:
-            r = -r
-            seen += 1
-        self.learn(expected + r, r)
-        return expected + r, seen
+        r = seen = 0
+        if coder.bit(z):
+            sign = self.base + SIGN + (0, 1, 2, 1, 2)[left] * 6
+            sign += (0 if not r1 else 2 if r1 > 0 else 4) + (q > 5)
+            scale = q - 4 if q > 4 else 0
+            negative = coder.bit(sign)
+            r = get_number(coder, self.base, scale if scale < 6 else 6) + 1
+            seen = 1 if r << 4 <= size else 3
+            if negative:
+                r = -r
+                seen += 1
+        value = expected + r
+        self.learn(value, r)
+        return (value % self.modulus if self.modulus else value), seen
+
+
+def _wrapped(difference: int, modulus: int) -> int:
+    """The same difference on a circle, nearest to zero."""
+    return (difference + modulus // 2) % modulus - modulus // 2

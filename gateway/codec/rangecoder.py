@@ -19,6 +19,11 @@ _LOW = 1 << 32
 RATES = tuple(int(65536 / (n + 1.6)) for n in range(COUNT_MAX + 1))
 
 
+def raw_bits(value: int, width: int) -> int:
+    """The decision for `width` (1..16) equally likely bits."""
+    return -1 - (value << 5 | width)
+
+
 def encode_decisions(decisions: Iterable[int], probs: list[int], counts: list[int]) -> bytes:
     """The shortest bytes that decode to `decisions`; `probs` and `counts` end up adapted."""
     out = bytearray()

@@ -2,10 +2,9 @@
 
 from dataclasses import dataclass, field
 
+from gateway.codec.catalogue import TIME_SOURCES as TIME_SOURCES
 from gateway.codec.catalogue import Catalogue
 
-# How the time of a reading is known; the order is the wire code.
-TIME_SOURCES = ("gnss", "network", "ntp", "estimated", "unknown")
 QUALITY_GOOD = 1  # QARTOD: 1 good, 2 not evaluated, 3 suspect, 4 fail, 9 missing; 0..15 are carried
 
 
@@ -25,7 +24,7 @@ class Record:
 class Batch:
     """A batch as sent or received."""
 
-    number: int  # 0..255, counts up and wraps
+    number: int  # 0..31, counts up and wraps
     catalogue: Catalogue
     records: tuple[Record, ...]  # grouped by device in catalogue order, rows in the order given
     data: bytes = field(repr=False)

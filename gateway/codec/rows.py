@@ -3,6 +3,8 @@
 Every pair of functions `_put_x`, `_get_x` is one element of docs/batch-format.md, section 5.
 """
 
+from collections.abc import Sequence
+
 from gateway.codec.catalogue import Catalogue, Device
 from gateway.codec.columns import (
     ABSENT,
@@ -13,14 +15,16 @@ from gateway.codec.columns import (
     put_number,
     put_signed,
 )
+from gateway.codec.motion import Motion
 from gateway.codec.rangecoder import RangeDecoder
 from gateway.codec.records import TIME_SOURCES, Record
-from gateway.codec.state import DeviceState, Model
+from gateway.codec.state import PAIRS_MAX, DeviceState, Model
 
 # Contexts of a "row" block.
 REGULAR, SAME_META, SAME_MASK = ZERO, ZERO + 2, ZERO + 3
 SOURCE_CODE = {name: code for code, name in enumerate(TIME_SOURCES)}
 LIMIT = 1 << 43
+Cells = Sequence[int | None]
 
 
 def nearest(number: int, step: int) -> int:
@@ -36,7 +40,7 @@ def put_reference_step(out: list[int], model: Model, step: int) -> None:
 def get_reference_step(coder: RangeDecoder, model: Model) -> int:
     """The inverse of `put_reference_step`."""
     step = get_number(coder, model.block("reference", "head"), 0)
-    if step > 255:
+    if step > 31:
         raise ValueError(f"a reference {step} batches back")
     return step
 
@@ -66,10 +70,12 @@ def put_groups(
         out.append((head + ABSENT + 1) * 2 + numbered)
         device = catalogue.devices[index]
         state = _state(model, known, device, 1000 if whole else 1, numbered)
+        cells = _put_steps(out, device, rows, model, state)
         if known is None or known.sequence is None and numbered:
-            _put_first(out, catalogue, device, rows[0], model, state)
+            _put_first(out, catalogue, device, rows[0], cells[0], model, state)
             rows = rows[1:]
-        _put_rows(out, device, rows, model, state)
+            cells = cells[1:]
+        _put_rows(out, device, rows, cells, model, state)
         model.devices[index] = state
     return out
 
@@ -95,6 +101,7 @@ def get_groups(catalogue: Catalogue, coder: RangeDecoder, model: Model) -> list[
         numbered = coder.bit(head + ABSENT + 1)
         device = catalogue.devices[index]
         state = _state(model, known, device, 1000 if whole else 1, bool(numbered))
+        _get_steps(coder, device, model, state)
         if known is None or known.sequence is None and numbered:
             out.append(_get_first(coder, catalogue, index, model, state, bool(numbered)))
             count -= 1
@@ -139,6 +146,7 @@ def _put_first(
     catalogue: Catalogue,
     device: Device,
     row: Record,
+    cells: Cells,
     model: Model,
     state: DeviceState,
 ) -> None:
@@ -156,14 +164,15 @@ def _put_first(
     if row.sequence is not None:
         put_signed(out, first, 2, 5, row.sequence - device.anchor_sequence - steps)
     meta = row.quality << 3 | SOURCE_CODE[row.time_source]
-    _put_meta(out, model, state, meta, model.meta)
+    _put_meta(out, model, state, meta, device.meta)
     _put_mask(out, device, row, state)
     firsts = _firsts(model, device)
     for i in device.order:
-        value = row.values[i]
+        value = cells[i]
         if value is not None:
             _put_value_first(out, device, i, value, firsts, model, state)
     _begun(model, state, now, row.sequence, meta)
+    _joined(device, state, cells, row.values)
 
 
 def _get_first(
@@ -187,7 +196,7 @@ def _get_first(
     sequence = None
     if numbered:
         sequence = get_signed(coder, first, 2, 5) + device.anchor_sequence + steps
-    meta = _get_meta(coder, model, state, model.meta)
+    meta = _get_meta(coder, model, state, device.meta)
     _get_mask(coder, device, state)
     firsts = _firsts(model, device)
     values: list[int | None] = [None] * len(device.channels)
@@ -195,6 +204,8 @@ def _get_first(
         if state.mask[i]:
             values[i] = _get_value_first(coder, device, i, firsts, model, state)
     _begun(model, state, now, sequence, meta)
+    counts = tuple(values)
+    _joined(device, state, counts, _values(device, state, values))
     return _record(index, sequence, now * unit_ms, values, meta)
 
 
@@ -202,7 +213,20 @@ def _begun(model: Model, state: DeviceState, now: int, sequence: int | None, met
     state.first = state.last = now
     state.sequence = sequence
     model.first_ms = now * state.unit_ms
-    state.meta = model.meta = meta
+    state.meta = meta
+
+
+def _joined(device: Device, state: DeviceState, counts: Cells, values: Cells) -> None:
+    """What a first row teaches about values that belong together."""
+    left = None
+    for i in device.order:
+        count = counts[i]
+        pairs = state.columns[i].pairs
+        if pairs is not None and left is not None and count is not None:
+            _remember(pairs, left, count)
+        left = count
+    if state.motion is not None:
+        state.motion.learn(values[state.motion.lat], values[state.motion.lon], 0)
 
 
 def _firsts(model: Model, device: Device) -> list[int]:
@@ -223,8 +247,8 @@ def _put_value_first(
 ) -> None:
     channel = device.channels[i]
     base = model.block(("first", device.layout, i), "first_" + channel.kind)
-    guess = firsts[i] if channel.typical is None else channel.typical
-    put_signed(out, base, 0, 5, value - guess)
+    guess, scale = _guess(device, i, firsts, state)
+    put_signed(out, base, 0, scale, value - guess)
     firsts[i] = value
     state.columns[i].start(value)
 
@@ -239,11 +263,96 @@ def _get_value_first(
 ) -> int:
     channel = device.channels[i]
     base = model.block(("first", device.layout, i), "first_" + channel.kind)
-    guess = firsts[i] if channel.typical is None else channel.typical
-    value = get_signed(coder, base, 0, 5) + guess
+    guess, scale = _guess(device, i, firsts, state)
+    value = get_signed(coder, base, 0, scale) + guess
     firsts[i] = value
     state.columns[i].start(value)
     return value
+
+
+def _guess(device: Device, i: int, firsts: list[int], state: DeviceState) -> tuple[int, int]:
+    """A guess for a first value, and how wrong that may be."""
+    cell = device.cells[i]
+    if cell.guess is None or not (cell.plain or state.columns[i].stepped):
+        return firsts[i], 5
+    return cell.guess, min(cell.scale, FIRST_SCALE)
+
+
+# --- Steps ------------------------------------------------------------------------------------
+
+
+def _put_steps(
+    out: list[int], device: Device, rows: list[Record], model: Model, state: DeviceState
+) -> Sequence[Cells]:
+    """For each channel with a step: are all values multiples? Returns the rows as counts."""
+    if all(cell.plain for cell in device.cells):
+        return [row.values for row in rows]
+    columns = list(zip(*(row.values for row in rows), strict=True))
+    for i, cell in enumerate(device.cells):
+        if cell.plain:
+            continue
+        stepped = all(value is None or cell.fits(value) for value in columns[i])
+        _set_step(model, device, i, state, stepped, out)
+        if stepped:
+            columns[i] = tuple(None if v is None else cell.to_count(v) for v in columns[i])
+    return list(zip(*columns, strict=True))
+
+
+def _set_step(
+    model: Model, device: Device, i: int, state: DeviceState, stepped: bool, out: list[int] | None
+) -> None:
+    column = state.columns[i]
+    if out is not None:
+        base = model.block(("first", device.layout, i), "first_" + device.channels[i].kind)
+        out.append((base + ABSENT + column.stepped) * 2 + stepped)
+    if column.stepped != stepped:
+        column.present = False
+        column.stepped = stepped
+    column.modulus = device.cells[i].modulus if stepped else 0
+
+
+def _get_steps(coder: RangeDecoder, device: Device, model: Model, state: DeviceState) -> None:
+    for i, cell in enumerate(device.cells):
+        if not cell.plain:
+            base = model.block(("first", device.layout, i), "first_" + device.channels[i].kind)
+            stepped = bool(coder.bit(base + ABSENT + state.columns[i].stepped))
+            _set_step(model, device, i, state, stepped, None)
+
+
+def _values(device: Device, state: DeviceState, counts: list[int | None]) -> list[int | None]:
+    """Counts of steps as values."""
+    for i, cell in enumerate(device.cells):
+        count = counts[i]
+        if count is not None and not cell.plain and state.columns[i].stepped:
+            counts[i] = cell.to_value(count)
+    return counts
+
+
+def _remember(pairs: dict[int, int], left: int, value: int) -> None:
+    if len(pairs) >= PAIRS_MAX and left not in pairs:
+        del pairs[next(iter(pairs))]
+    pairs[left] = value
+
+
+def _of(values: Cells, i: int) -> int | None:
+    return None if i < 0 else values[i]
+
+
+def _hint(device: Device, state: DeviceState, motion: Motion, i: int, values: Cells) -> None:
+    """Tell the columns of a position what the motion suggests."""
+    if i == motion.lat:
+        guess = motion.lat_guess
+    elif i == motion.lon:
+        lat = values[motion.lat]
+        if motion.ready and lat is not None:
+            motion.refine(lat)
+        guess = motion.lon_guess
+    else:
+        return
+    column = state.columns[i]
+    column.hint = None
+    if motion.ready:
+        column.hint = device.cells[i].to_count(guess) if column.stepped else guess
 
 
 # --- Quality, time source and presence --------------------------------------------------------
@@ -287,7 +396,12 @@ def _get_mask(coder: RangeDecoder, device: Device, state: DeviceState) -> None:
 
 
 def _put_rows(
-    out: list[int], device: Device, rows: list[Record], model: Model, state: DeviceState
+    out: list[int],
+    device: Device,
+    rows: list[Record],
+    cells: Sequence[Cells],
+    model: Model,
+    state: DeviceState,
 ) -> None:
     unit_ms = state.unit_ms
     step = device.interval_s * 1000 // unit_ms
@@ -297,7 +411,8 @@ def _put_rows(
     sequence = state.sequence or 0
     regular = state.regular
     firsts: list[int] | None = None
-    for row in rows:
+    motion = state.motion
+    for row, counts in zip(rows, cells, strict=True):
         now = row.time_ms // unit_ms
         steps = nearest(now - last, step)
         offset = now - last - steps * step
@@ -305,6 +420,7 @@ def _put_rows(
         if row.sequence is not None:
             skipped = row.sequence - sequence - (steps if steps > 0 else 1)
             sequence = row.sequence
+        gap = (now - last) * unit_ms
         last = now
         meta = row.quality << 3 | SOURCE_CODE[row.time_source]
         mask = [value is not None for value in row.values]
@@ -323,16 +439,29 @@ def _put_rows(
             _put_meta(out, model, state, meta, state.meta)
             state.meta = meta
             _put_mask(out, device, row, state)
+        if motion is not None and motion.ready:
+            motion.guess(_of(row.values, motion.speed), _of(row.values, motion.course), gap)
+        left = None
         for i in order:
-            value = row.values[i]
+            value = counts[i]
             if value is None:
+                left = None
                 continue
             column = columns[i]
             if column.present:
+                if column.pairs is not None:
+                    column.hint = None if left is None else column.pairs.get(left)
+                elif motion is not None:
+                    _hint(device, state, motion, i, row.values)
                 seen = column.encode(out, value, seen)
             else:
                 firsts = firsts or _firsts(model, device)
                 _put_value_first(out, device, i, value, firsts, model, state)
+            if column.pairs is not None and left is not None:
+                _remember(column.pairs, left, value)
+            left = value
+        if motion is not None:
+            motion.learn(row.values[motion.lat], row.values[motion.lon], gap)
     state.last = last
     state.regular = regular
     if state.sequence is not None:
@@ -351,6 +480,7 @@ def _get_rows(
     unit_ms = state.unit_ms
     step = device.interval_s * 1000 // unit_ms
     firsts: list[int] | None = None
+    motion = state.motion
     for _ in range(count):
         steps, offset, skipped, seen = 1, 0, 0, 0
         if coder.bit(state.row_base + REGULAR + state.regular):
@@ -363,19 +493,42 @@ def _get_rows(
                 skipped, _ = state.sequences.decode(coder, seen)
             state.meta = _get_meta(coder, model, state, state.meta)
             _get_mask(coder, device, state)
+        gap = (steps * step + offset) * unit_ms
         state.last += steps * step + offset
         if state.sequence is not None:
             state.sequence += skipped + (steps if steps > 0 else 1)
         values: list[int | None] = [None] * len(device.channels)
+        left = None
+        guessed = False
         for i in device.order:
             if not state.mask[i]:
+                left = None
                 continue
+            if (
+                motion is not None
+                and motion.ready
+                and not guessed
+                and i in (motion.lat, motion.lon)
+            ):
+                motion.guess(_of(values, motion.speed), _of(values, motion.course), gap)
+                guessed = True
             column = state.columns[i]
             if column.present:
-                values[i], seen = column.decode(coder, seen)
+                if column.pairs is not None:
+                    column.hint = None if left is None else column.pairs.get(left)
+                elif motion is not None:
+                    _hint(device, state, motion, i, values)
+                count, seen = column.decode(coder, seen)
             else:
                 firsts = firsts or _firsts(model, device)
-                values[i] = _get_value_first(coder, device, i, firsts, model, state)
+                count = _get_value_first(coder, device, i, firsts, model, state)
+            if column.pairs is not None and left is not None:
+                _remember(column.pairs, left, count)
+            left = count
+            cell = device.cells[i]
+            values[i] = count if cell.plain or not column.stepped else cell.to_value(count)
+        if motion is not None:
+            motion.learn(values[motion.lat], values[motion.lon], gap)
         out.append(_record(index, state.sequence, state.last * unit_ms, values, state.meta))
 
 

@@ -1,17 +1,22 @@
 """What both ends know while a batch is coded: contexts by block, and the state of each device."""
 
 from copy import copy
+from itertools import pairwise
 
 from gateway.codec.catalogue import Device
 from gateway.codec.columns import Column
+from gateway.codec.motion import Motion
 from gateway.codec.prior import prior
+
+PAIRED = ("level", "value")
+PAIRS_MAX = 1024
 
 
 class DeviceState:
     """One device after its last row. Times and steps are in units of 1 s or 1 ms."""
 
     __slots__ = (
-        "columns", "first", "last", "mask", "meta", "offsets", "regular", "row_base",
+        "columns", "first", "last", "mask", "meta", "motion", "offsets", "regular", "row_base",
         "sequence", "sequences", "steps", "unit_ms",
     )  # fmt: skip
 
@@ -27,14 +32,16 @@ class DeviceState:
         self.offsets: Column
         self.sequences: Column
         self.columns: list[Column] = []
+        self.motion: Motion | None = None
 
     def clone(self) -> "DeviceState":
         """A state that can go on without changing this one."""
         twin = copy(self)
-        twin.steps = copy(self.steps)
-        twin.offsets = copy(self.offsets)
-        twin.sequences = copy(self.sequences)
-        twin.columns = [copy(column) for column in self.columns]
+        twin.steps = self.steps.clone()
+        twin.offsets = self.offsets.clone()
+        twin.sequences = self.sequences.clone()
+        twin.columns = [column.clone() for column in self.columns]
+        twin.motion = copy(self.motion)
         return twin
 
 
@@ -52,7 +59,6 @@ class Model:
         self.rows = origin.rows if origin else 1  # in the last group
         self.groups = origin.groups if origin else 1
         self.first_ms: int | None = None  # time of the first row of the last group
-        self.meta = origin.meta if origin else 1 << 3  # of that row: good, by GNSS
 
     def block(self, key: object, kind: str) -> int:
         """The first context of the block with that key, made from the prior if it is new."""
@@ -90,5 +96,10 @@ class Model:
             Column(self.block((layout, i), channel.kind))
             for i, channel in enumerate(device.channels)
         ]
+        for left, i in pairwise(device.order):
+            if device.channels[i].kind in PAIRED and device.channels[left].kind in PAIRED:
+                state.columns[i].pairs = {}
+        if Motion.fits(device):
+            state.motion = Motion(device)
         state.mask = [True] * len(state.columns)
         return state
