@@ -14,6 +14,9 @@ from gateway.model import BACKFILL, HISTORY, LIVE, ORIGINS, TIME_SOURCES, Alarm,
 
 DAY_MS = 86_400_000
 
+# Streams whose devices number every reading; in others a hole in the numbers means nothing.
+COUNTED = ("flood", "track")
+
 _COLUMNS = (
     "reading.id, device, stream.stream, sequence, time_ms, time_source, quality, origin,"
     " received_ms, body, link"
@@ -162,7 +165,7 @@ class Store:
             new.append(Stored(cursor.lastrowid, one))
             tally[_ORIGIN_CODES[one.origin]] += 1
             if one.sequence > stream.last:
-                if one.sequence > stream.last + 1:
+                if one.sequence > stream.last + 1 and one.stream in COUNTED:
                     self._open_gap(stream, stream.last + 1, one)
                 stream.last = one.sequence
                 self._db.execute(
@@ -206,6 +209,14 @@ class Store:
             (self.sink_bits[sink], before, limit),
         )
         return [reading_from_row(row) for row in rows]
+
+    def latest(self, device: str, stream: str) -> Reading | None:
+        """The stored reading of a stream with the highest sequence."""
+        row = self._db.execute(
+            f"{_JOINED} WHERE device = ? AND stream.stream = ? ORDER BY sequence DESC LIMIT 1",
+            (device, stream),
+        ).fetchone()
+        return None if row is None else reading_from_row(row).reading
 
     def since(self, device: str, after_id: int, limit: int) -> list[Stored]:
         """Readings of a device stored after a number, oldest first."""
@@ -308,6 +319,27 @@ class Store:
     def gap_lost(self, number: int) -> None:
         """Give a gap up: the device no longer has it. A late reading still fills it."""
         self._db.execute("UPDATE gap SET lost = 1 WHERE id = ?", (number,))
+
+    def lose(self, device: str, first: int, count: int) -> None:
+        """The device says that it no longer has `count` readings from `first` on."""
+        end = first + count - 1
+        for gap in self.gaps(device):
+            low, high = max(gap.first, first), min(gap.last, end)
+            if low > high:
+                continue
+            row = self._db.execute(
+                "SELECT stream, day, since_ms, tries, asked_ms FROM gap WHERE id = ?", (gap.id,)
+            ).fetchone()
+            self._db.execute("DELETE FROM gap WHERE id = ?", (gap.id,))
+            parts = ((gap.first, low - 1, 0), (low, high, 1), (high + 1, gap.last, 0))
+            for begin, last, lost in parts:
+                if begin <= last:
+                    self._db.execute(
+                        "INSERT INTO gap (stream, first, last, lost, day, since_ms, tries,"
+                        " asked_ms) VALUES (?,?,?,?,?,?,?,?)",
+                        (row[0], begin, last, lost, *row[1:]),
+                    )
+        self.reload()
 
 
 def _link(link: Link) -> str:

@@ -1,0 +1,367 @@
+"""The agent: sources, ledger, rules and sinks put together and kept running; `Agent`.
+
+`accept` is the path of every reading: on disk, then to the rules and the sinks; what it returned
+for is never lost. `run` starts the parts in the order of need and ends them in the reverse one:
+first nothing new comes in, then what waits goes out, then the ledger is closed.
+"""
+
+import asyncio
+import fcntl
+import logging
+import os
+import sqlite3
+import time
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import IO
+
+from gateway.broker import BrokerError, LocalBroker, port_is_free
+from gateway.clock import WallClock, now_ms
+from gateway.config import ConfigError
+from gateway.ledger.ledger import Ledger
+from gateway.ledger.schema import LedgerFullError
+from gateway.ledger.store import Store, Stored
+from gateway.lorawan.service import open_service
+from gateway.model import Alarm, Fault, Health, Reading
+from gateway.rules.engine import Rules
+from gateway.rules.stages import Site, StageRule
+from gateway.service import Supervisor, notify, watchdog
+from gateway.settings import Loaded
+from gateway.sinks.mqtt import MqttSink
+from gateway.sinks.settings import EMBEDDED, MOSQUITTO
+from gateway.sources.lorawan import LorawanSource
+from gateway.sources.modbus import ModbusSource
+from gateway.status import StatusServer, health_json
+
+log = logging.getLogger("tukad.agent")
+
+# A ledger that starts empty numbers its own streams from the clock on, in tenths of a second since
+# 2020: numbers already used with a ledger that was lost must not come again.
+_EPOCH_MS = 1_577_836_800_000
+
+
+class StartError(Exception):
+    """The agent cannot start here; one line for a person."""
+
+
+class Agent:
+    """One agent on one data directory."""
+
+    def __init__(self, loaded: Loaded) -> None:
+        self._file = loaded.file
+        self.settings = loaded.settings
+        gateway = self.settings.gateway
+        self._folder = gateway.data_dir
+        self._clock = WallClock()
+        self.ledger = Ledger(self._folder, self.settings.ledger, ["mqtt"])
+        self._supervisor = Supervisor()
+        self._broker: LocalBroker | None = None
+        self._status = StatusServer(self.health, gateway.status_bind, self._folder / "status.sock")
+        site = Site(utc_offset_h=gateway.utc_offset_h, zone=gateway.zone)
+        self.rules = Rules(
+            StageRule(name, stages, self.settings.alarm, site)
+            for name, stages in self.settings.stages().items()
+        )
+        self.mqtt: MqttSink
+        self.modbus: list[ModbusSource] = []
+        self.lorawan: LorawanSource | None = None
+        self._lock: IO[str] | None = None
+        self._started = time.monotonic()
+        self._faults: dict[tuple[str, str], Fault] = {}
+        self._waiting = (0, 0)
+
+    # The path of a reading
+
+    async def accept(self, readings: Sequence[Reading]) -> None:
+        """Make readings durable, then let rules and sinks have them. Raises LedgerFullError."""
+        try:
+            stored = await self.ledger.add(readings)
+        except LedgerFullError:
+            # Sirens do not depend on a disk.
+            for alarm in self.rules.decide_unstored(readings, now_ms()):
+                self._announce(0, alarm)
+            raise
+        if not stored:
+            return
+        self.mqtt.outbox.offer(stored)
+        await self._decide(stored)
+
+    async def _decide(self, stored: Sequence[Stored]) -> None:
+        alarms = self.rules.decide(stored, now_ms())
+        devices = {one.reading.device for one in stored}
+        if not alarms and not self.rules.is_due(devices):
+            return
+
+        def keep(store: Store) -> list[int]:
+            for device in devices:
+                self.rules.save(store, device)
+            return [store.add_alarm(alarm) for alarm in alarms]
+
+        try:
+            numbers = await self.ledger.write(keep)
+        except LedgerFullError:
+            numbers = [0] * len(alarms)
+        for number, alarm in zip(numbers, alarms, strict=True):
+            self._announce(number, alarm)
+
+    def _announce(self, number: int, alarm: Alarm) -> None:
+        log.warning(
+            "alarm.%s device=%s kind=%s level=%d name=%r text=%r",
+            alarm.event,
+            alarm.device,
+            alarm.kind,
+            alarm.level,
+            alarm.name,
+            alarm.text_en,
+        )
+        self.mqtt.outbox.offer_alarm(number, alarm)
+
+    # Start and end
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Run until `stop` is set. Raises StartError or ConfigError when it cannot start."""
+        try:
+            self._take_lock()
+            self._open_ledger()
+            await self._start()
+            notify(f"READY=1\nSTATUS={self._summary()}")
+            log.info(
+                "agent.ready site=%s start_ms=%d",
+                self.settings.gateway.site,
+                (time.monotonic() - self._started) * 1000,
+            )
+            await stop.wait()
+            notify("STOPPING=1")
+            log.info("agent.stopping")
+        finally:
+            await self._end()
+
+    def _take_lock(self) -> None:
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._lock = (self._folder / "lock").open("a+")
+        except OSError as error:
+            raise StartError(f"gateway.data_dir = {self._folder}: {error}") from None
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise StartError(
+                f"gateway.data_dir = {self._folder}: another agent is running on it"
+            ) from None
+        self._lock.truncate(0)
+        self._lock.write(f"{os.getpid()}\n")
+        self._lock.flush()
+
+    def _open_ledger(self) -> None:
+        try:
+            self.ledger.open()
+        except (OSError, sqlite3.Error) as error:
+            raise StartError(f"{self.ledger.path}: cannot be opened: {error}") from None
+
+    async def _start(self) -> None:
+        settings = self.settings
+        await self._start_status()
+        urls = await self._start_broker()
+        self.mqtt = MqttSink(
+            settings.mqtt,
+            settings.gateway.site,
+            self.ledger,
+            urls,
+            settings.intervals_s(),
+            lambda: health_json(self.health()),
+        )
+        if settings.mqtt.required_at_start:
+            problem = await self.mqtt.probe()
+            if problem:
+                raise StartError(f"mqtt.url: no broker answers: {problem}")
+        missed = self.ledger.call(lambda store: self.rules.recover(store, now_ms()))
+        for number, alarm in missed:
+            self._announce(number, alarm)
+        self._make_sources()
+        self._supervisor.start({"mqtt": self.mqtt.run})
+        if self._broker is not None:
+            self._supervisor.start({"broker": self._broker.run})
+        for source in self._sources():
+            self._supervisor.start({source.name: lambda source=source: source.run(self.accept)})
+        self._supervisor.start(
+            {
+                "watchdog": lambda: watchdog(self._is_alive, self._summary),
+                "housekeeping": self._keep,
+            }
+        )
+
+    def _make_sources(self) -> None:
+        folder = self._file.parent
+        for bus in self.settings.modbus:
+            source = ModbusSource(bus, self._clock, self._next_sequence, folder)
+            self.modbus.append(source)
+        if self.settings.lorawan is not None:
+            bind = self.settings.lorawan.bind
+            embedded = self.settings.lorawan.server == "embedded"
+            if embedded and bind and not bind.endswith(":0") and not port_is_free(bind, udp=True):
+                raise StartError(f"lorawan.bind = {bind}: the port is in use")
+            service = open_service(self.settings.lorawan, self._folder)
+            self.lorawan = LorawanSource(service, self.ledger, self._clock)
+
+    def _sources(self) -> list[ModbusSource | LorawanSource]:
+        return [*self.modbus, *([self.lorawan] if self.lorawan else [])]
+
+    def _next_sequence(self, device: str, stream: str) -> int:
+        last = self.ledger.call(lambda store: store.last_sequence(device, stream))
+        return max(0, (now_ms() - _EPOCH_MS) // 100) if last is None else last + 1
+
+    async def _start_status(self) -> None:
+        try:
+            await self._status.start()
+        except OSError as error:
+            bind = self.settings.gateway.status_bind
+            raise StartError(f"gateway.status_bind = {bind}: {error.strerror}") from None
+
+    async def _start_broker(self) -> tuple[str, ...]:
+        urls = self.settings.mqtt.url
+        if urls[0] not in (EMBEDDED, MOSQUITTO):
+            return urls
+        self._broker = LocalBroker(urls[0], self.settings.broker, self._folder)
+        try:
+            await self._broker.start()
+        except BrokerError as error:
+            raise StartError(str(error)) from None
+        return (self._broker.url,)
+
+    async def _end(self) -> None:
+        sources = [source.name for source in self._sources()]
+        running = [part.name for part in self._supervisor.health]
+        await self._supervisor.stop(*(name for name in sources if name in running))
+        if "mqtt" in running:
+            await self.mqtt.drain(self.settings.gateway.drain_s)
+        await self._supervisor.stop()
+        await self._status.stop()
+        if self._broker is not None:
+            await self._broker.stop()
+        await asyncio.to_thread(self.ledger.close)
+        if self._lock is not None:
+            self._lock.close()
+
+    # Health
+
+    async def _is_alive(self) -> bool:
+        """Whether the ledger's thread still answers."""
+        try:
+            async with asyncio.timeout(10):
+                await self.ledger.read(lambda store: store.sink_bits)
+        except TimeoutError:
+            return False
+        except OSError:
+            return True  # a broken disk is a fault, not a reason to be restarted for ever
+        return True
+
+    async def _keep(self) -> None:
+        """Look after clock and counters every few seconds."""
+        while True:
+            self._waiting = await self.ledger.read(lambda store: store.waiting())
+            step = self._clock.step_ms()
+            if step:
+                log.warning("clock.step by_ms=%d", step)
+            await asyncio.sleep(5)
+
+    def _summary(self) -> str:
+        link = self.mqtt.connected_to or "no broker"
+        return f"{link}; {self._waiting[0]} readings wait; {len(self._find_faults())} faults"
+
+    def health(self) -> Health:
+        """The state of the whole agent."""
+        return Health(
+            site=self.settings.gateway.site,
+            time_ms=now_ms(),
+            version=version("tukad"),
+            uptime_s=int(time.monotonic() - self._started),
+            parts=self._supervisor.health,
+            faults=self._find_faults(),
+            counters=self._counters(),
+        )
+
+    def _counters(self) -> dict[str, int]:
+        found: dict[str, int] = {}
+        ledger = self.ledger.counters
+        for name in ledger.__slots__:
+            found[f"ledger_{name}"] = getattr(ledger, name)
+        found["now_ledger_bytes"] = self.ledger.used_bytes
+        found["now_readings_waiting"], found["now_alarms_waiting"] = self._waiting
+        if hasattr(self, "mqtt"):
+            for name in self.mqtt.counters.__slots__:
+                found[f"mqtt_{name}"] = getattr(self.mqtt.counters, name)
+            found["now_mqtt_connected"] = int(bool(self.mqtt.connected_to))
+        if self.modbus:
+            units = [unit for source in self.modbus for unit in source.units]
+            found["modbus_polls"] = sum(unit.polls for unit in units)
+            found["modbus_errors"] = sum(sum(unit.errors.values()) for unit in units)
+            found["now_modbus_silent"] = sum(unit.is_dead for unit in units)
+        if self.lorawan is not None:
+            found["lorawan_uplinks"] = self.lorawan.uplinks
+            found["lorawan_undecoded"] = sum(self.lorawan.undecoded.values())
+        found["clock_steps"] = self._clock.steps
+        return found
+
+    def _find_faults(self) -> list[Fault]:
+        """What is degraded now; the time of a fault is when it was first found."""
+        found: dict[tuple[str, str], str] = {}
+        if self.ledger.disk_error:
+            found["ledger.disk", str(self._folder)] = f"{self.ledger.disk_error}; free some space"
+        if self.ledger.counters.dropped_unsent:
+            count = self.ledger.counters.dropped_unsent
+            found["ledger.dropped_unsent", "ledger"] = f"{count} readings lost to ledger.max_mb"
+        if self.ledger.counters.quarantined:
+            found["ledger.broken", "ledger"] = "the database was broken; the card may be worn"
+        if hasattr(self, "mqtt") and not self.mqtt.connected_to:
+            found["mqtt.offline", "mqtt"] = self.mqtt.last_error or "not connected yet"
+        for source in self.modbus:
+            for unit in source.units:
+                if unit.fault:
+                    found["modbus.silent", unit.sensor.name] = unit.fault
+            if source.lost_held:
+                found["modbus.lost", source.name] = f"{source.lost_held} readings: no disk"
+        if self._clock.time_source() == "unknown":
+            found["clock.unset", "clock"] = "the clock is not set; is NTP reachable?"
+        for part in self._supervisor.health:
+            if part.state == "waiting":
+                found["part.failing", part.name] = part.detail
+        now = now_ms()
+        old = self._faults
+        self._faults = {
+            key: Fault(
+                code=key[0],
+                subject=key[1],
+                detail=detail,
+                since_ms=old[key].since_ms if key in old else now,
+            )
+            for key, detail in found.items()
+        }
+        return list(self._faults.values())
+
+
+def problems(loaded: Loaded, folder: Path) -> list[str]:
+    """What would keep the agent from starting here now, without touching the network."""
+    settings = loaded.settings
+    found: list[str] = []
+    if settings.mqtt.url[0] in (EMBEDDED, MOSQUITTO) and not port_is_free(settings.broker.bind):
+        found.append(f"broker.bind = {settings.broker.bind}: the port is in use")
+    bind = settings.gateway.status_bind
+    if bind and not port_is_free(bind):
+        found.append(f"gateway.status_bind = {bind}: the port is in use")
+    lorawan_bind = settings.lorawan.bind if settings.lorawan is not None else ""
+    if lorawan_bind and not port_is_free(lorawan_bind, udp=True):
+        found.append(f"lorawan.bind = {lorawan_bind}: the port is in use")
+    parent = next(path for path in (folder, *folder.parents) if path.exists())
+    if not os.access(parent, os.W_OK):
+        found.append(f"gateway.data_dir = {folder}: cannot be written by this user")
+    for bus in settings.modbus:
+        if bus.port.startswith("/") and not Path(bus.port).exists():
+            found.append(
+                f'modbus["{bus.name}"].port = {bus.port}: there is no such device;'
+                " to see the adapters: ls /dev/serial/by-id"
+            )
+    return found
+
+
+__all__ = ["Agent", "ConfigError", "StartError", "problems"]

@@ -1,0 +1,131 @@
+"""`tukad gateway`: run the agent, check its configuration, look at it, audit its ledger."""
+
+import asyncio
+import json
+import logging
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import rich_click as click
+from rich.console import Console
+from rich.table import Table
+
+from gateway.agent import Agent, StartError, problems
+from gateway.config import EXIT_CONFIG, ConfigError
+from gateway.settings import Loaded, describe, load
+from gateway.status import ask_health
+
+CONFIG = click.argument("config", type=click.Path(path_type=Path))
+
+
+class ConfigFailure(click.ClickException):
+    """A configuration error: one line and exit code 78."""
+
+    exit_code = EXIT_CONFIG
+
+
+def _load(config: Path) -> Loaded:
+    try:
+        return load(config)
+    except ConfigError as error:
+        raise ConfigFailure(str(error)) from None
+
+
+@click.group()
+def gateway() -> None:
+    """The agent on the Pi: sources, ledger, alarms, MQTT."""
+
+
+@gateway.command()
+@CONFIG
+@click.option("-v", "--verbose", is_flag=True, help="Log what each part does.")
+def run(config: Path, verbose: bool) -> None:
+    """Run the agent until SIGTERM or Ctrl-C."""
+    loaded = _load(config)
+    logging.basicConfig(
+        level=logging.DEBUG if verbose else logging.INFO,
+        format="%(asctime)s %(levelname)s %(name)s %(message)s"
+        if sys.stderr.isatty()
+        else "%(levelname)s %(name)s %(message)s",
+    )
+    for noisy in ("asyncio", "pymodbus", "websockets"):
+        logging.getLogger(noisy).setLevel(logging.WARNING if verbose else logging.ERROR)
+    try:
+        asyncio.run(_run(loaded))
+    except StartError as error:
+        raise click.ClickException(str(error)) from None
+    except ConfigError as error:
+        raise ConfigFailure(str(error)) from None
+
+
+async def _run(loaded: Loaded) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await Agent(loaded).run(stop)
+
+
+@gateway.command()
+@CONFIG
+@click.option("-q", "--quiet", is_flag=True, help="Only say what is wrong.")
+def check(config: Path, quiet: bool) -> None:
+    """Check a configuration and show every setting in force, with its origin."""
+    loaded = _load(config)
+    console = Console()
+    if not quiet:
+        table = Table("setting", "value", "from", box=None, header_style="bold")
+        table.columns[0].overflow = "fold"
+        for key, value, origin in describe(loaded):
+            table.add_row(key, value, origin, style="dim" if origin == "default" else "")
+        console.print(table)
+    found = problems(loaded, loaded.settings.gateway.data_dir)
+    for line in found:
+        click.echo(f"would not start now: {line}", err=True)
+    if found:
+        raise SystemExit(1)
+    if not quiet:
+        click.echo(f"{config}: good")
+
+
+@gateway.command()
+@CONFIG
+@click.option("--json", "as_json", is_flag=True, help="The health record as JSON.")
+def status(config: Path, as_json: bool) -> None:
+    """Show the health of the agent that runs with this configuration."""
+    folder = _load(config).settings.gateway.data_dir
+    try:
+        health = asyncio.run(ask_health(folder / "status.sock"))
+    except (OSError, TimeoutError, json.JSONDecodeError):
+        raise click.ClickException(
+            f"no agent answers on {folder}; start it: tukad gateway run {config}"
+        ) from None
+    if as_json:
+        click.echo(json.dumps(health))
+        return
+    _show_health(health)
+
+
+def _show_health(health: dict[str, Any]) -> None:
+    console = Console()
+    console.print(
+        f"[bold]{health['site']}[/bold]  tukad {health['version']}, up {health['uptime_s']} s"
+    )
+    table = Table("part", "state", "restarts", "", box=None, header_style="bold")
+    for part in health["parts"]:
+        style = "green" if part["state"] == "running" else "red"
+        table.add_row(
+            part["name"], f"[{style}]{part['state']}[/]", str(part["restarts"]), part["detail"]
+        )
+    console.print(table)
+    for fault in health["faults"]:
+        console.print(f"[red]{fault['code']}[/] {fault['subject']}: {fault['detail']}")
+    if not health["faults"]:
+        console.print("[green]no faults[/]")
+    counters = Table("counter", "value", box=None, header_style="bold")
+    for name, value in health["counters"].items():
+        if value:
+            counters.add_row(name.removeprefix("now_"), f"{value:,}")
+    console.print(counters)

@@ -1,0 +1,194 @@
+# ruff: noqa: RUF009  `setting` returns a dataclass field, which is what a default may be
+"""The whole configuration: `load` reads the file into `Settings`; `Settings` is every section.
+
+Sections live beside the code that uses them; this module puts them together and checks what only
+the whole can tell: names used twice, thresholds of unknown devices, files that cannot be read.
+"""
+
+import re
+from dataclasses import dataclass, field, is_dataclass, replace
+from pathlib import Path
+from typing import cast
+
+from gateway.config import (
+    ConfigError,
+    Place,
+    address_check,
+    build,
+    name_check,
+    read_toml,
+    setting,
+)
+from gateway.ledger.retention import Retention
+from gateway.lorawan.config import DeviceEntry, LorawanConfig
+from gateway.rules.settings import AlarmSettings, Stages
+from gateway.sinks.settings import BrokerSettings, MqttSettings
+from gateway.sources.modbus import Bus, shared_unit
+from gateway.sources.profile import load_profile
+
+
+@dataclass(frozen=True, kw_only=True)
+class GatewaySettings:
+    """Section [gateway]."""
+
+    site: str = setting(doc="name of the site: part of every topic", check=name_check)
+    data_dir: Path = setting(
+        Path("/var/lib/tukad"), doc="where the ledger and the sessions are kept"
+    )
+    utc_offset_h: float = setting(8.0, low=-12, high=14, unit="h", doc="local time in texts")
+    zone: str = setting("WITA", doc="name of local time in texts")
+    status_bind: str = setting(
+        "127.0.0.1:9470",
+        doc='OpenMetrics and health over HTTP, "" for none',
+        check=lambda v: "" if v == "" else address_check(v),
+    )
+    drain_s: float = setting(
+        5.0, low=0, high=300, unit="s", doc="at the end, wait so long for confirmations"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeviceSettings(DeviceEntry):
+    """[[device]]: a LoRaWAN device, with what the gateway does with its readings."""
+
+    interval_s: int = setting(300, low=1, high=604_800, unit="s", doc="usual time between readings")
+    backfill: bool = setting(True, doc="ask the device for readings that are missing")
+    stages: Stages | None = setting(None, doc="alarm thresholds")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Every section of the file."""
+
+    gateway: GatewaySettings = setting(doc="[gateway] names the site and the data directory")
+    ledger: Retention = field(default_factory=Retention)
+    alarm: AlarmSettings = field(default_factory=AlarmSettings)
+    mqtt: MqttSettings = field(default_factory=MqttSettings)
+    broker: BrokerSettings = field(default_factory=BrokerSettings)
+    lorawan: LorawanConfig | None = setting(None, doc="the LoRaWAN network server")
+    device: tuple[DeviceSettings, ...] = setting((), doc="LoRaWAN devices")
+    modbus: tuple[Bus, ...] = setting((), doc="wired buses")
+
+    def stages(self) -> dict[str, Stages]:
+        """Thresholds by device or sensor name."""
+        found = {one.name: one.stages for one in self.device if one.stages}
+        sensors = (sensor for bus in self.modbus for sensor in bus.sensor)
+        return found | {one.name: one.stages for one in sensors if one.stages}
+
+    def intervals_s(self) -> dict[str, int]:
+        """Usual seconds between readings by device or sensor name."""
+        found = {one.name: one.interval_s for one in self.device}
+        sensors = (sensor for bus in self.modbus for sensor in bus.sensor)
+        return found | {one.name: max(1, round(one.interval_s)) for one in sensors}
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """Settings with the file they came from and where each value came from."""
+
+    settings: Settings
+    file: Path
+    origins: dict[str, str]
+
+
+def load(file: Path) -> Loaded:
+    """Read and check a configuration file. Raises ConfigError."""
+    place = Place(file)
+    settings = build(Settings, read_toml(file), place)
+    if settings.device and settings.lorawan is None:
+        raise ConfigError(f"{file}: there are [[device]] tables, but no [lorawan] section")
+    if settings.lorawan is not None:
+        if settings.lorawan.devices:
+            raise ConfigError(f"{file}: lorawan.devices: write devices as [[device]] tables")
+        try:
+            lorawan = replace(settings.lorawan, devices=settings.device)
+        except ValueError as error:
+            raise ConfigError(f"{file}: {error}") from None
+        settings = replace(settings, lorawan=lorawan)
+    _check_names(settings, file)
+    for index, bus in enumerate(settings.modbus):
+        for sensor in bus.sensor:
+            _check_sensor(file, bus.name, sensor.name, sensor.profile, sensor.values)
+        problem = shared_unit(bus, file.parent)
+        if problem:
+            raise ConfigError(f"{file}: modbus[{index + 1}] {bus.name}: {problem}")
+    for device in settings.device:
+        if device.keys is not None and not device.keys.exists():
+            raise ConfigError(
+                f'{file}: device["{device.name}"].keys = {device.keys}: there is no such file;'
+                " tukad lorawan add makes one"
+            )
+    settings.mqtt.password()
+    if any(url.startswith("mqtts:") for url in settings.mqtt.url):
+        settings.mqtt.tls()
+    return Loaded(settings, file, place.origins)
+
+
+def _check_sensor(
+    file: Path, bus: str, sensor: str, profile_name: str, values: tuple[str, ...]
+) -> None:
+    where = f'{file}: modbus["{bus}"].sensor["{sensor}"]'
+    try:
+        profile = load_profile(profile_name, file.parent)
+    except ConfigError as error:
+        raise ConfigError(f"{where}.profile: {error}") from None
+    known = [value.name for value in profile.value if not value.reading_clears]
+    for name in values:
+        if name not in known:
+            raise ConfigError(
+                f"{where}.values: profile {profile_name} has no {name}; it has {', '.join(known)}"
+            )
+
+
+def _check_names(settings: Settings, file: Path) -> None:
+    seen: dict[str, str] = {}
+    named = [(one.name, "device") for one in settings.device]
+    named += [(sensor.name, f"sensor of {b.name}") for b in settings.modbus for sensor in b.sensor]
+    for name, what in named:
+        if name in seen:
+            raise ConfigError(f'{file}: the name "{name}" is used twice: {seen[name]} and {what}')
+        seen[name] = what
+    buses = [bus.name for bus in settings.modbus]
+    for name in buses:
+        if buses.count(name) > 1:
+            raise ConfigError(f'{file}: two [[modbus]] tables have the name "{name}"')
+
+
+def describe(loaded: Loaded) -> list[tuple[str, str, str]]:
+    """Every setting in force as (key, value, origin), for `tukad gateway check`."""
+    rows: list[tuple[str, str, str]] = []
+    for key, origin in loaded.origins.items():
+        value = _look_up(loaded.settings, key)
+        if _is_section(value):
+            continue  # its settings have rows of their own
+        rows.append((key, _shown(value), "default" if origin == "default" else "file"))
+    return rows
+
+
+def _is_section(value: object) -> bool:
+    if isinstance(value, tuple) and value:
+        value = cast("tuple[object, ...]", value)[0]
+    return is_dataclass(value)
+
+
+def _look_up(settings: Settings, key: str) -> object:
+    value: object = settings
+    for word, label in re.findall(r"([^.\[\]]+)(?:\[([^\]]*)\])?", key):
+        value = getattr(value, word, None)
+        if label and isinstance(value, tuple):
+            items = cast("tuple[object, ...]", value)
+            names = [f'"{getattr(item, "name", None)}"' for item in items]
+            index = names.index(label) if label in names else int(label) - 1
+            value = items[index]
+    return value
+
+
+def _shown(value: object) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple):
+        items = cast("tuple[object, ...]", value)
+        return "[" + ", ".join(_shown(item) for item in items) + "]"
+    return str(value)

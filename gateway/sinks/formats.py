@@ -1,0 +1,226 @@
+"""What readings look like on MQTT: `BatchFormat` (the codec) and `JsonFormat`.
+
+A format turns readings into `Message`s, each of which carries the ledger's numbers of what is in
+it, so that a PUBACK can mark exactly these as delivered. Topics:
+
+    tukad/SITE/catalogue            retained; what the batches' columns mean (batch format)
+    tukad/SITE/batch/live           batches: newest readings
+    tukad/SITE/batch/history        batches: what waited for the link, or was asked for later
+    tukad/SITE/reading/DEVICE/STREAM  one JSON object a reading (json format)
+    tukad/SITE/alarm/DEVICE         one JSON object an alarm, at once
+    tukad/SITE/health               retained JSON; tukad/SITE/online retained "1" or "0" (will)
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+from gateway.codec import BatchError, Catalogue, Channel, Device, Record, encode
+from gateway.ledger.store import Stored
+from gateway.model import Alarm, Reading
+
+LIVE, HISTORY = "live", "history"
+
+_dumps = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
+
+# A name's last word gives the unit: unit for people, decimals of the integer in that unit.
+_UNITS = {
+    "mm": ("mm", 0),
+    "um": ("mm", 3),
+    "m": ("m", 0),
+    "mv": ("V", 3),
+    "pa": ("Pa", 0),
+    "c": ("Cel", 0),
+    "cdeg": ("Cel", 2),
+    "udeg": ("deg", 6),
+    "e5": ("deg", 5),
+    "deg": ("deg", 0),
+    "db": ("dB", 0),
+    "cb": ("dB", 1),
+    "cdb": ("dB", 2),
+    "dbm": ("dBm", 0),
+    "dkn": ("kn", 1),
+    "s": ("s", 0),
+    "ms": ("ms", 0),
+    "min": ("min", 0),
+    "tips": ("count", 0),
+    "milli": ("", 3),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One publish; `ids` are the ledger's numbers of the readings inside."""
+
+    topic: str
+    payload: bytes
+    ids: tuple[int, ...] = ()
+    retain: bool = False
+
+
+class Format(Protocol):
+    """How readings become messages."""
+
+    def learn(self, stored: Sequence[Stored]) -> Message | None:
+        """The retained message that must be confirmed before these readings go, if it changed."""
+        ...
+
+    def introduce(self) -> Message | None:
+        """The retained message as it is now, for a new connection."""
+        ...
+
+    def messages(self, klass: str, stored: Sequence[Stored]) -> list[Message]:
+        """The readings as messages; call `learn` first."""
+        ...
+
+
+def reading_json(reading: Reading) -> dict[str, Any]:
+    """A reading as a plain object."""
+    body: dict[str, Any] = {
+        "device": reading.device,
+        "stream": reading.stream,
+        "sequence": reading.sequence,
+        "time_ms": reading.time_ms,
+        "time_source": reading.time_source,
+        "quality": reading.quality,
+        "origin": reading.origin,
+        "received_ms": reading.received_ms,
+        "values": dict(reading.values),
+    }
+    if reading.link is not None:
+        body |= {"rssi_dbm": reading.link.rssi_dbm, "snr_db": reading.link.snr_cb / 10}
+    return body
+
+
+def alarm_message(site: str, alarm: Alarm) -> Message:
+    """An alarm, alone in its message whatever the format of the readings."""
+    body = {"tukad_alarm": 1, "site": site, **asdict(alarm)}
+    return Message(f"tukad/{site}/alarm/{alarm.device}", _dumps(body).encode())
+
+
+class JsonFormat:
+    """One JSON object a message: for tools that know nothing of Tukad, at many times the bytes."""
+
+    def __init__(self, site: str) -> None:
+        self._site = site
+
+    def learn(self, stored: Sequence[Stored]) -> Message | None:
+        """Nothing: the objects name their values."""
+        return None
+
+    def introduce(self) -> Message | None:
+        """Nothing."""
+        return None
+
+    def messages(self, klass: str, stored: Sequence[Stored]) -> list[Message]:
+        """One message a reading."""
+        return [
+            Message(
+                f"tukad/{self._site}/reading/{one.reading.device}/{one.reading.stream}",
+                _dumps(reading_json(one.reading)).encode(),
+                (one.id,),
+            )
+            for one in stored
+        ]
+
+
+def channel(name: str) -> Channel:
+    """The column of a value: the name as it is, the unit from its last word."""
+    unit, decimals = _UNITS.get(name.rpartition("_")[2], ("", 0))
+    return Channel(name, unit, decimals)
+
+
+class BatchFormat:
+    """Compressed batches by `gateway.codec`.
+
+    The catalogue grows as devices and values are first seen; `state` keeps it between runs, for a
+    version number must never come back with another meaning.
+    """
+
+    def __init__(
+        self, site: str, state: str | None, intervals_s: dict[str, int], payload_max: int
+    ) -> None:
+        self._site = site
+        self._intervals_s = intervals_s
+        self._payload_max = payload_max
+        self._catalogue: Catalogue | None = None
+        self._columns: dict[tuple[str, str], tuple[str, ...]] = {}
+        self._number = 0
+        if state is not None:
+            try:
+                self._use(Catalogue.from_json(state.encode()))
+            except BatchError:
+                self._catalogue = None  # written by a newer version: start with the next one
+
+    @property
+    def state(self) -> str | None:
+        """The catalogue to keep, as text."""
+        return None if self._catalogue is None else self._catalogue.to_json().decode()
+
+    def _use(self, catalogue: Catalogue) -> None:
+        self._catalogue = catalogue
+        self._columns = {
+            (device.id, device.stream): tuple(column.name for column in device.channels)
+            for device in catalogue.devices
+        }
+
+    def learn(self, stored: Sequence[Stored]) -> Message | None:
+        """The new catalogue when a device or a value is seen for the first time."""
+        columns = self._columns
+        grown: dict[tuple[str, str], tuple[str, ...]] = {}
+        for one in stored:
+            key = (one.reading.device, one.reading.stream)
+            known = grown.get(key) or columns.get(key, ())
+            new = tuple(name for name in one.reading.values if name not in known)
+            if new or not known:
+                grown[key] = known + new
+        if not grown:
+            return None
+        merged = columns | {key: names or ("none",) for key, names in grown.items()}
+        version = 0 if self._catalogue is None else self._catalogue.version + 1
+        devices = tuple(
+            Device(
+                device,
+                stream,
+                tuple(channel(name) for name in names),
+                self._intervals_s.get(device, 60),
+            )
+            for (device, stream), names in merged.items()
+        )
+        epoch_s = min(one.reading.time_ms for one in stored) // 86_400_000 * 86_400
+        if self._catalogue is not None:
+            epoch_s = self._catalogue.epoch_s
+        self._use(Catalogue(version & 0xFFFF, devices, max(epoch_s, 0), self._site))
+        return self.introduce()
+
+    def introduce(self) -> Message | None:
+        """The catalogue as a retained message."""
+        if self._catalogue is None:
+            return None
+        return Message(f"tukad/{self._site}/catalogue", self._catalogue.to_json(), retain=True)
+
+    def messages(self, klass: str, stored: Sequence[Stored]) -> list[Message]:
+        """One message, or more when the payload would be too long for the broker."""
+        catalogue = self._catalogue
+        assert catalogue is not None, "learn() comes first"
+        ordered = sorted(stored, key=lambda s: (s.reading.device, s.reading.sequence))
+        records = [self._record(catalogue, one.reading) for one in ordered]
+        data = encode(catalogue, records, batch_number=self._number)
+        if len(data) > self._payload_max and len(ordered) > 1:
+            middle = len(ordered) // 2
+            return self.messages(klass, ordered[:middle]) + self.messages(klass, ordered[middle:])
+        self._number = (self._number + 1) & 0xFF
+        ids = tuple(one.id for one in ordered)
+        return [Message(f"tukad/{self._site}/batch/{klass}", data, ids)]
+
+    def _record(self, catalogue: Catalogue, reading: Reading) -> Record:
+        names = self._columns[reading.device, reading.stream]
+        return Record(
+            device=catalogue.index(reading.device, reading.stream),
+            sequence=reading.sequence,
+            time_ms=reading.time_ms,
+            values=tuple(reading.values.get(name) for name in names),
+            quality=reading.quality,
+            time_source=reading.time_source,
+        )

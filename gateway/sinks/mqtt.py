@@ -1,0 +1,356 @@
+"""The MQTT sink: `MqttSink`, at least once, alarms first.
+
+QoS 1 with a sliding window; a reading is marked as delivered by its PUBACK and by nothing else.
+Alarms are published at once beside the window. The window is bounded in bytes too, by what the
+link acknowledged lately, so that an alarm never waits behind more than about a second of history.
+A link on which a confirmation stays away is taken for dead (a black hole closes no connection):
+it is cut, and everything unconfirmed is sent again over the next one.
+"""
+
+import asyncio
+import contextlib
+import json
+import logging
+import random
+import socket
+import time
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any, cast
+from urllib.parse import urlsplit
+
+import aiomqtt
+
+from gateway.ledger.ledger import Ledger
+from gateway.ledger.store import Stored
+from gateway.sinks.formats import (
+    HISTORY,
+    LIVE,
+    BatchFormat,
+    Format,
+    JsonFormat,
+    Message,
+    alarm_message,
+)
+from gateway.sinks.outbox import Outbox
+from gateway.sinks.settings import MqttSettings
+
+log = logging.getLogger("tukad.mqtt")
+logging.getLogger("mqtt").setLevel(logging.ERROR)
+
+_WINDOW_BYTES = (4096, 1_000_000)
+_SLOW_RATE = 1000  # bytes a second: what the slowest link worth having carries
+_STATE = "catalogue"
+_OVERHEAD = 7  # bytes of a QoS 1 PUBLISH besides topic and payload
+
+
+@dataclass(slots=True)
+class Counters:
+    """Counted since the start; names are metric labels."""
+
+    connects: int = 0
+    failures: int = 0
+    dead_links: int = 0
+    messages: int = 0
+    readings: int = 0  # confirmed
+    alarms: int = 0  # confirmed
+    bytes_alarm: int = 0
+    bytes_live: int = 0
+    bytes_history: int = 0
+    bytes_other: int = 0
+
+
+class MqttSink:
+    """Delivers the ledger's readings and alarms to one of the brokers; a `gateway.model.Sink`."""
+
+    def __init__(
+        self,
+        settings: MqttSettings,
+        site: str,
+        ledger: Ledger,
+        urls: tuple[str, ...],
+        intervals_s: dict[str, int],
+        health: Callable[[], dict[str, Any]],
+    ) -> None:
+        self._settings = settings
+        self._site = site
+        self._ledger = ledger
+        self._urls = urls
+        self._health = health
+        self.outbox = Outbox(ledger, self.name)
+        self.counters = Counters()
+        self.connected_to = ""
+        self.last_error = ""
+        self._window_bytes = 65536.0
+        self._bytes_per_reading = 40.0
+        self._under_way = 0  # messages
+        self._under_way_bytes = 0
+        self._room = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._broken: asyncio.Future[None]
+        self._format: Format
+        if settings.format == "json":
+            self._format = JsonFormat(site)
+        else:
+            state = ledger.call(lambda store: store.get_state(_STATE))
+            self._format = BatchFormat(site, state, intervals_s, settings.payload_max)
+
+    @property
+    def name(self) -> str:
+        """The key of the delivery state in the ledger."""
+        return "mqtt"
+
+    async def run(self) -> None:
+        """Connect, deliver, and connect again, until cancelled."""
+        pause_s = 0.25
+        while True:
+            for url in self._urls:
+                started = time.monotonic()
+                try:
+                    await self._session(url)
+                except (aiomqtt.MqttError, OSError, TimeoutError) as error:
+                    self._note(url, str(error) or type(error).__name__)
+                finally:
+                    self.connected_to = ""
+                if time.monotonic() - started > 10:
+                    pause_s = 0.25
+                    break  # it worked for a while: begin with the first broker again
+            await asyncio.sleep(pause_s * random.uniform(0.5, 1))
+            pause_s = min(pause_s * 2, self._settings.reconnect_s_max)
+
+    async def probe(self) -> str:
+        """Connect once; returns "" or what is wrong with the last broker of the list."""
+        wrong = ""
+        for url in self._urls:
+            try:
+                async with self._connected(url, "-probe"):
+                    return ""
+            except (aiomqtt.MqttError, OSError, TimeoutError) as error:
+                wrong = f"{url}: {error}"
+        return wrong
+
+    async def drain(self, timeout_s: float) -> bool:
+        """Wait until live readings and alarms are confirmed, for at most timeout_s seconds."""
+        deadline = time.monotonic() + timeout_s
+        while not self.outbox.is_empty and time.monotonic() < deadline and self.connected_to:  # noqa: ASYNC110  any of four things may end it
+            await asyncio.sleep(0.02)
+        return self.outbox.is_empty
+
+    def _note(self, url: str, error: str) -> None:
+        self.counters.failures += 1
+        if error != self.last_error:
+            log.warning("mqtt.link broker=%s error=%r; readings are kept", url, error)
+        self.last_error = error
+
+    # One connection
+
+    @contextlib.asynccontextmanager
+    async def _connected(self, url: str, suffix: str = "") -> AsyncGenerator[aiomqtt.Client]:
+        settings = self._settings
+        parts = urlsplit(url)
+        is_tls = parts.scheme == "mqtts"
+        online = f"tukad/{self._site}/online"
+        user_timeout = int(settings.ack_timeout_s * 1000)
+        client = aiomqtt.Client(
+            parts.hostname or "",
+            parts.port or (8883 if is_tls else 1883),
+            identifier=(settings.client_id or f"tukad-{self._site}") + suffix,
+            username=settings.username or parts.username or None,
+            password=settings.password(),
+            protocol=aiomqtt.ProtocolVersion.V5
+            if settings.version == "5"
+            else aiomqtt.ProtocolVersion.V311,
+            clean_session=None if settings.version == "5" else True,
+            will=None if suffix else aiomqtt.Will(online, b"0", 1, True),
+            keepalive=settings.keepalive_s,
+            timeout=max(settings.ack_timeout_s, 2),
+            max_inflight_messages=settings.window + 20,
+            max_queued_outgoing_messages=0,
+            tls_context=settings.tls() if is_tls else None,
+            socket_options=(
+                (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
+                (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, user_timeout),
+            ),
+        )
+        client.pending_calls_threshold = settings.window + 100
+        try:
+            await client.__aenter__()
+        except BaseException:
+            _cut(client)
+            raise
+        try:
+            yield client
+        except BaseException:
+            _cut(client)  # an orderly goodbye would wait on a link that may be dead
+            with contextlib.suppress(aiomqtt.MqttError):
+                await client.__aexit__(None, None, None)
+            raise
+        await client.__aexit__(None, None, None)
+
+    async def _session(self, url: str) -> None:
+        async with self._connected(url) as client:
+            await self.outbox.reset()
+            self._under_way = self._under_way_bytes = 0
+            self._room.set()
+            await self._publish(client, Message(f"tukad/{self._site}/online", b"1", retain=True))
+            introduction = self._format.introduce()
+            if introduction is not None:
+                await self._publish(client, introduction)
+            self.connected_to = url
+            self.last_error = ""
+            self.counters.connects += 1
+            log.info("mqtt.connected broker=%s", url)
+            self._broken = asyncio.get_running_loop().create_future()
+            for work in (
+                self._watch(client),
+                self._send_alarms(client),
+                self._send_readings(client),
+                self._send_health(client),
+            ):
+                self._start(work)
+            try:
+                await self._broken
+            except asyncio.CancelledError:
+                # Stopping: say goodbye properly, the will is for accidents.
+                with contextlib.suppress(aiomqtt.MqttError):
+                    await client.publish(f"tukad/{self._site}/online", b"0", 1, True, timeout=1)
+                raise
+            finally:
+                self.connected_to = ""
+                tasks = tuple(self._tasks)
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        """A task of this connection; its failure is the connection's."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if task.cancelled():
+            return
+        error = task.exception()
+        if error is not None and not self._broken.done():
+            self._broken.set_exception(error)
+
+    async def _watch(self, client: aiomqtt.Client) -> None:
+        """Ends with an error when the connection does."""
+        async for message in client.messages:
+            log.debug("mqtt.message topic=%s", message.topic)
+
+    async def _send_alarms(self, client: aiomqtt.Client) -> None:
+        while True:
+            number, alarm = await self.outbox.next_alarm()
+            message = alarm_message(self._site, alarm)
+            await self._publish(client, message)
+            self.outbox.alarm_done(number)
+            self.counters.alarms += 1
+            self.counters.bytes_alarm += _size(message)
+
+    async def _send_health(self, client: aiomqtt.Client) -> None:
+        while True:
+            payload = json.dumps(self._health(), separators=(",", ":")).encode()
+            message = Message(f"tukad/{self._site}/health", payload, retain=True)
+            await self._publish(client, message)
+            await asyncio.sleep(self._settings.health_s)
+
+    async def _send_readings(self, client: aiomqtt.Client) -> None:
+        settings = self._settings
+        while True:
+            await self.outbox.wait()
+            if settings.linger_ms:
+                await asyncio.sleep(settings.linger_ms / 1000)
+            while self._is_full():
+                self._room.clear()
+                await self._room.wait()
+            limit = min(
+                settings.batch_max, max(1, int(self._window_bytes / 4 / self._bytes_per_reading))
+            )
+            klass, stored = LIVE, self.outbox.take_live(limit)
+            if not stored:
+                klass, stored = HISTORY, await self.outbox.take_history(limit)
+            if stored:
+                await self._send(client, klass, stored)
+
+    async def _send(self, client: aiomqtt.Client, klass: str, stored: list[Stored]) -> None:
+        news = self._format.learn(stored)
+        if news is not None:
+            if isinstance(self._format, BatchFormat):
+                state = self._format.state
+                # Durable before it is used: a version never comes back with another meaning.
+                await self._ledger.write(lambda store: store.set_state(_STATE, state))
+            await self._publish(client, news)
+        if len(stored) > 50:  # off the loop, so that alarms and polls do not wait for it
+            messages = await asyncio.to_thread(self._format.messages, klass, stored)
+        else:
+            messages = self._format.messages(klass, stored)
+        size = sum(len(message.payload) for message in messages)
+        self._bytes_per_reading += 0.2 * (size / len(stored) - self._bytes_per_reading)
+        for message in messages:
+            while self._is_full():
+                self._room.clear()
+                await self._room.wait()
+            self._under_way += 1
+            self._under_way_bytes += len(message.payload)
+            self._start(self._deliver(client, klass, message))
+
+    def _is_full(self) -> bool:
+        return (
+            self._under_way >= self._settings.window or self._under_way_bytes >= self._window_bytes
+        )
+
+    async def _deliver(self, client: aiomqtt.Client, klass: str, message: Message) -> None:
+        started = time.monotonic()
+        await self._publish(client, message)
+        self._under_way -= 1
+        self._under_way_bytes -= len(message.payload)
+        self._adapt(time.monotonic() - started)
+        self._room.set()
+        self.outbox.done(message.ids)
+        self.counters.readings += len(message.ids)
+        if klass == LIVE:
+            self.counters.bytes_live += _size(message)
+        else:
+            self.counters.bytes_history += _size(message)
+
+    def _adapt(self, took_s: float) -> None:
+        """Keep about a second's worth of bytes under way."""
+        low, high = _WINDOW_BYTES
+        factor = 0.7 if took_s > 1.5 else 1.1 if took_s < 0.5 else 1.0
+        self._window_bytes = min(max(self._window_bytes * factor, low), high)
+
+    async def _publish(self, client: aiomqtt.Client, message: Message) -> None:
+        """Publish and wait for the PUBACK. Raises MqttError when it stays away."""
+        waiting = self._under_way_bytes + len(message.payload)
+        timeout_s = self._settings.ack_timeout_s + waiting / _SLOW_RATE / 4
+        self.counters.messages += 1
+        try:
+            await client.publish(
+                message.topic, message.payload, 1, message.retain, timeout=timeout_s
+            )
+        except aiomqtt.MqttError as error:
+            if "timed out" in str(error):
+                self.counters.dead_links += 1
+                raise aiomqtt.MqttError(f"no confirmation within {timeout_s:.1f} s") from None
+            raise
+        if not message.ids:
+            self.counters.bytes_other += _size(message)
+
+
+def _size(message: Message) -> int:
+    return len(message.payload) + len(message.topic) + _OVERHEAD
+
+
+def _cut(client: aiomqtt.Client) -> None:
+    """Close the socket at once, whatever state the link is in."""
+    paho = client._client  # pyright: ignore[reportPrivateUsage]  there is no public way
+    for _ in range(100):
+        sock = cast("socket.socket | None", paho.socket())
+        if sock is None:
+            return
+        with contextlib.suppress(OSError):
+            sock.shutdown(socket.SHUT_RDWR)
+        paho.loop_read()  # at the end of the stream it closes the socket and reports it
