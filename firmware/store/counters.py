@@ -8,7 +8,7 @@ import struct
 from firmware.store.files import Files
 from firmware.store.record import Record
 
-_HEAD = ">BHHHHHHIIH"
+_HEAD = ">BHHHHHHIHBB"
 _VERSION = 1
 _OFFSETS = 8
 
@@ -20,8 +20,9 @@ class Counters:
     watchdogs, crashes, power_ons, soft_resets   why it started
     crash_streak starts in a row that ended in a crash or a watchdog reset within minutes
     rain_tips    tips of the bucket since it was made, below 2**30
-    command_number   the last command done; -1: none
+    command_number   the last command done, below 65535; -1: none
     event_number     the last event sent, 0..255
+    planned          why we reset ourselves (RESET_...), 0: we did not
     """
 
     def __init__(self, files: Files) -> None:
@@ -35,6 +36,7 @@ class Counters:
         self.rain_tips = 0
         self.command_number = -1
         self.event_number = 0
+        self.planned = 0
         self._offsets: list[tuple[int, int]] = []  # (boot, wall minus uptime), oldest first
         content = self._record.load()
         self.is_new = content is None
@@ -57,6 +59,7 @@ class Counters:
             self.rain_tips,
             number,
             self.event_number,
+            self.planned,
         ) = struct.unpack_from(_HEAD, content)
         self.command_number = number - 1
         for at in range(size, len(content) - 5, 6):
@@ -78,8 +81,9 @@ class Counters:
             min(self.soft_resets, 65_535),
             min(self.crash_streak, 65_535),
             self.rain_tips,
-            self.command_number + 1,
+            min(self.command_number + 1, 65_535),
             self.event_number & 0xFF,
+            self.planned,
         )
         at = struct.calcsize(_HEAD)
         for boot, offset_s in self._offsets:

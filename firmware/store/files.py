@@ -46,12 +46,12 @@ class Files:
         if hasattr(os, "sync"):
             os.sync()  # not on the unix port, where closing must do
 
-    def size(self, name: str) -> int:
-        """Bytes in `name`; 0 when there is no such file."""
-        try:
-            return os.stat(self._prefix + name)[6]
-        except OSError:
-            return 0
+    def sizes(self) -> dict[str, int]:
+        """Bytes of every file in the folder, by name."""
+        found: dict[str, int] = {}
+        for name in os.listdir(self._prefix or "."):
+            found[name] = os.stat(self._prefix + name)[6]
+        return found
 
     def remove(self, name: str) -> None:
         """Forget `name`; nothing happens when it is not there."""
@@ -59,6 +59,3 @@ class Files:
             os.remove(self._prefix + name)
         except OSError:
             pass
-
-    def names(self) -> list[str]:
-        return sorted(os.listdir(self._prefix or "."))

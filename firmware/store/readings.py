@@ -58,45 +58,48 @@ class ReadingLog:
         self._counts: dict[int, int] = {}  # slot -> good rows
         self._slot = -1  # where the newest reading is
         self.next_sequence = 0
-        self.damaged = 0  # rows and segments given up at the start
+        self.damaged = 0  # segments with torn rows or a torn head at the start
+        self._is_torn = False  # the newest segment: never append behind it
         self.row = Row()
         self._scan()
 
     def _scan(self) -> None:
+        sizes = self._files.sizes()
         for slot in range(self._segments):
             name = _name(slot)
-            size = self._files.size(name)
+            size = sizes.get(name, 0)
             if not size:
                 continue
-            head = self._files.read(name, 0, _HEAD)
-            first = _first_of(head)
+            first = _first_of(self._files.read(name, 0, _HEAD))
             if first < 0:
                 self.damaged += 1
                 continue
             self._firsts[slot] = first
             self._counts[slot] = min((size - _HEAD) // ROW, self._per_segment)
-        # Only the newest segment can be torn: the others were left whole.
-        best = -1
-        for slot, first in self._firsts.items():
-            if best < 0 or first > self._firsts[best]:
-                best = slot
-        if best < 0:
+        # In order of their numbers a segment ends where the next begins: a torn row behind the
+        # good ones of an abandoned segment must not hide the reading that took its number.
+        newest = -1
+        for slot in sorted(self._firsts, key=self._first_key):
+            if newest >= 0:
+                room = self._firsts[slot] - self._firsts[newest]
+                self._counts[newest] = min(self._counts[newest], room)
+            newest = slot
+        if newest < 0:
             return
-        self._slot = best
-        size = self._files.size(_name(best))
-        count = self._counts[best]
-        torn = size != _HEAD + count * ROW
-        while count and not self._load(best, count - 1):
+        self._slot = newest
+        count = self._counts[newest]
+        self._is_torn = sizes[_name(newest)] != _HEAD + count * ROW
+        while count and not self._load(newest, count - 1):
             count -= 1
+            self._is_torn = True
+        if self._is_torn:
             self.damaged += 1
-            torn = True
-        if torn:
-            self.damaged += 1
-            self._counts[best] = count
-        self.next_sequence = self._firsts[best] + count
-        self._is_torn = torn
+            self._counts[newest] = count
+        self.next_sequence = self._firsts[newest] + count
 
-    _is_torn = False
+    def _first_key(self, slot: int) -> int:
+        # An empty segment comes before a full one of the same number.
+        return 2 * self._firsts[slot] + (1 if self._counts[slot] else 0)
 
     @property
     def first_sequence(self) -> int:

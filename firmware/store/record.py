@@ -50,16 +50,16 @@ class Record:
                 self._newest = index
         return None if best is None else best[_HEAD:-4]
 
-    def save(self, content: bytes | bytearray | memoryview) -> None:
-        """Make `content` durable. Call `load` once before the first save after a boot.
+    def save(self, buf: bytes | bytearray | memoryview) -> None:
+        """Make `buf` the content, durable. Call `load` once before the first save after a boot.
 
         Raises ValueError above `CONTENT_MAX` bytes and OSError when the flash fails.
         """
-        if len(content) > CONTENT_MAX:
-            raise ValueError("record of %d bytes; the limit is %d" % (len(content), CONTENT_MAX))
-        data = bytearray(_HEAD + len(content) + 4)
-        struct.pack_into(">HIH", data, 0, _MAGIC, self._sequence + 1, len(content))
-        data[_HEAD:-4] = content
+        if len(buf) > CONTENT_MAX:
+            raise ValueError("record of %d bytes; the limit is %d" % (len(buf), CONTENT_MAX))
+        data = bytearray(_HEAD + len(buf) + 4)
+        struct.pack_into(">HIH", data, 0, _MAGIC, self._sequence + 1, len(buf))
+        data[_HEAD:-4] = buf
         struct.pack_into(">I", data, len(data) - 4, binascii.crc32(memoryview(data)[:-4]))
         older = 1 - self._newest
         self._files.write(self._names[older], data)

@@ -44,6 +44,7 @@ INTEGERS = (
     ("burst_count", 9, 3, 25),
     ("burst_gap_ms", 150, 20, 2000),
     ("hysteresis_mm", 100, 10, 1000),
+    ("hold_s", 900, 0, 7200),
     ("jump_mm", 100, 10, 5000),
     ("rise_mm_10min", 50, 1, 1000),
     ("report_max_s", 900, 60, 86_400),  # an uplink at least this often

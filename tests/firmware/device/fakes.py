@@ -55,8 +55,8 @@ class FlashFake:
             self.data[name] += self.rot[: len(data) - kept]
             raise PowerCutError
 
-    def size(self, name):
-        return len(self.data.get(name, b""))
+    def sizes(self):
+        return {name: len(data) for name, data in self.data.items()}
 
     def remove(self, name):
         if self._take(1) < 1:
@@ -65,3 +65,28 @@ class FlashFake:
 
     def names(self):
         return sorted(self.data)
+
+
+class PinFake:
+    """A `machine.Pin`: `level`, and `fire` runs the interrupt handler."""
+
+    IRQ_RISING = 8
+    IRQ_FALLING = 4
+
+    def __init__(self, level=0):
+        self.level = level
+        self.handler = None
+        self.writes = []
+
+    def value(self, level=None):
+        if level is None:
+            return self.level
+        self.level = level
+        self.writes.append(level)
+        return None
+
+    def irq(self, handler=None, trigger=0, hard=False):
+        self.handler = handler
+
+    def fire(self):
+        self.handler(self)

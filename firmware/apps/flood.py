@@ -1,0 +1,414 @@
+"""The flood node: `FloodApp` measures, decides, remembers and says.
+
+A burst of readings on the sampling grid becomes one level (median); a jump is measured again at
+once; what persists is believed after two samples at most. Every reading goes into the flash log
+first and then into frames, each with as many older readings as fit. A change of stage is an event
+that is sent at once and until it is acknowledged. A gap request is answered from the log, one
+frame at a time, behind everything else.
+"""
+
+from micropython import const
+
+from firmware import events as ev
+from firmware import hardware
+from firmware.apps.backfill import Backfill
+from firmware.boards import Board
+from firmware.clock import SOURCE_NONE
+from firmware.drivers.contact import Contact
+from firmware.drivers.profiles import DISTANCE, Profile, profile
+from firmware.drivers.rain import RainGauge
+from firmware.drivers.rs485 import LevelSensor
+from firmware.node import App, Node
+from firmware.store.files import Files
+from firmware.store.readings import FLAG_UPTIME, MISSING, ReadingLog, Row
+from firmware.store.settings import Settings
+from firmware.store.tuning import Tuning
+from protocols.filters.burst import Burst
+from protocols.filters.despike import Despike
+from protocols.filters.interval import IntervalPolicy
+from protocols.filters.rate import RateOfRise
+from protocols.filters.stage import StageFilter
+from protocols.payload import command as cmd
+from protocols.payload import ports
+from protocols.payload.event import EVENT_STAGE
+from protocols.payload.flood import INTERVALS_S, FloodEncoder, FloodRing
+from protocols.payload.status import (
+    FAULT_SENSOR,
+    FAULT_SENSOR_NOISY,
+    ROLE_FLOOD,
+    Status,
+)
+from protocols.ticks import ticks_add, ticks_diff
+
+_RING = const(128)
+_PREFILL = const(64)  # older readings taken from the log after a reset
+_AGAIN_MS = const(1500)  # between two bursts after a jump
+_AGAIN_MAX = const(3)
+_FAST_REPORT_S = const(30)  # no two frames closer than this, whatever the interval
+_NOISY_MAD_MM = const(50)
+_SILENT_MAX = const(2)  # bursts without a valid reading before it is a fault
+_TIPS = const(10)  # minutes of the rain window
+
+
+class FloodApp(App):
+    """One sensor, one bucket, one float switch; each but the sensor may be absent."""
+
+    port = ports.PORT_FLOOD
+
+    def __init__(
+        self,
+        node: Node,
+        log: ReadingLog,
+        tuning: Tuning,
+        sensor: LevelSensor,
+        profile: Profile,
+        rain: "RainGauge | None",
+        float_switch: "Contact | None",
+        now_ms: int,
+    ) -> None:
+        settings = node.settings
+        self._node = node
+        self._log = log
+        self._tuning = tuning
+        self._sensor = sensor
+        self._profile = profile
+        self._rain = rain
+        self._float = float_switch
+        self._height_mm = settings.integer("sensor_height_mm")
+        self._count = settings.integer("burst_count")
+        self._report_max_s = settings.integer("report_max_s")
+        self._burst = Burst(max(5, self._count), min(5, self._count))
+        self._despike = Despike(settings.integer("jump_mm"))
+        self._rate = RateOfRise()
+        self._ring = FloodRing(_RING)
+        self._encoder = FloodEncoder(self._ring)
+        self._encoder.is_clock_set = False
+        self.answer = 0
+        self.stage = 0
+        self.level_mm: int | None = None
+        self.interval_s = tuning.intervals_s[0]
+        self._stage_filter = self._new_stage_filter()
+        self._policy = self._new_policy()
+        self._next_s = 0  # the slot of the next reading, by `clock.now_s`
+        self._slot_s = 0  # the slot of the reading being taken
+        self._again = 0
+        self._again_ms = now_ms
+        self._is_measuring = False
+        self._silent = 0
+        self._mad = 0
+        self._has_news = False
+        self._reported_s = -_FAST_REPORT_S  # uptime of the last frame
+        self._sensed = 0  # the stage by the sensor alone
+        self._tips = [0] * _TIPS  # rain total at the end of each of the last minutes
+        self._tips_minute = 0
+        self._backfill = Backfill(log, node.counters, self._is_idle)
+        self._boot = node.counters.boots & 0xFFFF
+        self._prefill()
+
+    def _new_stage_filter(self) -> StageFilter:
+        stages = self._tuning.stages_mm
+        return StageFilter(
+            stages[0], stages[1], stages[2], self._tuning.hysteresis_mm, self._tuning.hold_s
+        )
+
+    def _new_policy(self) -> IntervalPolicy:
+        calm_s, rising_s, stage_s, storm_s = self._tuning.intervals_s
+        return IntervalPolicy(calm_s, rising_s, stage_s, storm_s, 6 * self._tuning.rise_mm_10min)
+
+    def _prefill(self) -> None:
+        """History over a reset: the newest readings of the log whose time is known."""
+        log = self._log
+        for sequence in range(
+            max(log.first_sequence, log.next_sequence - _PREFILL), log.next_sequence
+        ):
+            row = log.read(sequence)
+            if row is not None:
+                self._push(row)
+
+    def _push(self, row: Row) -> None:
+        time_s = row.time_s
+        if row.flags & FLAG_UPTIME:
+            offset_s = self._node.counters.offset_of(row.boot)
+            if offset_s is None:
+                return
+            time_s += offset_s
+        level = None if row.a == MISSING else row.a
+        if time_s > 0:
+            self._ring.push(row.sequence, time_s, level, row.b)
+
+    # --- the loop -------------------------------------------------------------------------------
+
+    def step(self, now_ms: int) -> None:
+        """Sample when it is time, unless the radio's windows are open."""
+        self._sensor.step(now_ms)
+        self._count_rain(now_ms)
+        if self._sensor.is_done:
+            if self._node.network.is_busy(now_ms):
+                return  # the flash must wait for the receive windows
+            self._sensor.is_done = False
+            self._finish_burst(now_ms)
+        elif self._is_idle(now_ms) and self._is_due(now_ms):
+            self._is_measuring = True
+            self._sensor.start(self._count, now_ms)
+        self._watch_float(now_ms)
+
+    def _is_idle(self, now_ms: int) -> bool:
+        return not self._sensor.is_active and not self._node.network.is_busy(now_ms)
+
+    def _is_due(self, now_ms: int) -> bool:
+        if self._again:
+            return ticks_diff(now_ms, self._again_ms) >= 0
+        now_s = self._node.clock.now_s(now_ms)
+        if now_s < self._next_s:
+            return False
+        self._slot_s = now_s - now_s % self.interval_s
+        if self._slot_s < self._next_s:
+            self._slot_s = self._next_s
+        return True
+
+    def wait_ms(self, now_ms: int) -> int:
+        """Until the next reading, or the next step of the one under way."""
+        if self._sensor.is_active:
+            return self._sensor.wait_ms(now_ms)
+        if self._sensor.is_done:
+            return 100
+        if self._again:
+            return max(0, ticks_diff(self._again_ms, now_ms))
+        if self._rain is not None and self._rain.is_fresh:
+            return 0
+        wait = self._node.clock.ms_to(self._next_s, now_ms)
+        if wait == 0 and self._node.network.is_busy(now_ms):
+            wait = 100
+        if self._float is not None:
+            settle = self._float.wait_ms(now_ms)
+            if 0 <= settle < wait:
+                wait = settle
+        return wait
+
+    @property
+    def is_active(self) -> bool:
+        return self._sensor.is_active
+
+    # --- measuring ------------------------------------------------------------------------------
+
+    def _finish_burst(self, now_ms: int) -> None:
+        sensor = self._sensor
+        for i in range(sensor.taken):
+            self._burst.add(sensor.values[i])
+        median = self._burst.finish()
+        self._is_measuring = False
+        level: int | None = None
+        if median is None:
+            self._silent += 1
+            if self._silent == _SILENT_MAX:
+                self._node.events.note(self._node.clock.uptime_s, ev.SENSOR_SILENT, sensor.silences)
+        else:
+            self._silent = 0
+            self._mad = self._burst.mad or 0
+            level = self._height_mm + (-median if self._profile.sense == DISTANCE else median)
+        self._node.set_fault(FAULT_SENSOR, self._silent >= _SILENT_MAX, now_ms)
+        self._node.set_fault(FAULT_SENSOR_NOISY, self._mad > _NOISY_MAD_MM, now_ms)
+        accepted = self._despike.feed(level)
+        if self._despike.is_jump and self._again < _AGAIN_MAX:
+            # Decide on this slot only when the water was asked again.
+            self._again += 1
+            self._again_ms = ticks_add(now_ms, _AGAIN_MS)
+            return
+        self._again = 0
+        self._record(accepted, now_ms)
+
+    def _record(self, level: "int | None", now_ms: int) -> None:
+        """One reading is decided: stage, log, history, next slot."""
+        node = self._node
+        self.level_mm = level
+        uptime_s = node.clock.uptime_s
+        self._rate.push(uptime_s, level)
+        self._sensed = self._stage_filter.feed(level, uptime_s)
+        self._store(level)
+        self._decide(now_ms)
+        tuning = self._tuning
+        is_storm = node.clock.is_set and node.clock.now_s(now_ms) < tuning.storm_until_s
+        self.interval_s = self._policy.choose(
+            uptime_s, self.stage, self._rate.mm_per_hour, self._tips_10min(), is_storm
+        )
+        self._plan(now_ms)
+        self._has_news = True
+
+    def _plan(self, now_ms: int) -> None:
+        now_s = self._node.clock.now_s(now_ms)
+        self._next_s = now_s - now_s % self.interval_s + self.interval_s
+
+    def _store(self, level: "int | None") -> None:
+        node = self._node
+        is_set = node.clock.is_set
+        try:
+            sequence = self._log.append(
+                max(0, self._slot_s),
+                self._boot,
+                level,
+                node.counters.rain_tips,
+                self._mad,
+                (0 if is_set else FLAG_UPTIME) | (self.stage << 1),
+            )
+        except OSError:
+            # The reading still goes out, under the number that the log will give again.
+            node.store_failed(self._again_ms)
+            sequence = self._log.next_sequence
+        self._ring.push(sequence, max(0, self._slot_s), level, node.counters.rain_tips)
+
+    def _announce(self, stage: int, by_float: bool, now_ms: int) -> None:
+        previous = self.stage
+        self.stage = stage
+        rate = self._rate.mm_per_hour
+        node = self._node
+        node.events.note(node.clock.uptime_s, ev.STAGE, stage)
+        node.post_event(
+            EVENT_STAGE,
+            {
+                "stage": stage,
+                "previous_stage": previous,
+                "level_mm": self.level_mm,
+                "rate_mm_10min": None if rate is None else rate // 6,
+                "is_float_switch": 1 if by_float else 0,
+                "config_number": self._tuning.config_number,
+            },
+            now_ms,
+        )
+        self._reported_s = -_FAST_REPORT_S  # the frame with the level goes right behind it
+
+    def _watch_float(self, now_ms: int) -> None:
+        if self._float is not None and self._float.poll(now_ms):
+            self._decide(now_ms)
+
+    def _decide(self, now_ms: int) -> None:
+        """The switch is the last resort: wet is the highest stage, whatever the sensor says."""
+        is_wet = self._float is not None and self._float.is_closed
+        stage = 3 if is_wet else self._sensed
+        if stage != self.stage:
+            self._announce(stage, is_wet and self._sensed < 3, now_ms)
+
+    # --- rain -----------------------------------------------------------------------------------
+
+    def _count_rain(self, now_ms: int) -> None:
+        if self._rain is None:
+            return
+        counters = self._node.counters
+        if self._rain.is_fresh:
+            counters.rain_tips = (counters.rain_tips + self._rain.take()) & 0x3FFF_FFFF
+            self._node.mark_counters()
+            if self.interval_s > self._tuning.intervals_s[1] and self._tips_10min() >= 25:
+                self._next_s = min(self._next_s, self._node.clock.now_s(now_ms))
+        minute = self._node.clock.uptime_s // 60
+        while self._tips_minute < minute:
+            self._tips_minute += 1
+            if minute - self._tips_minute < _TIPS:
+                self._tips[self._tips_minute % _TIPS] = counters.rain_tips
+
+    def _tips_10min(self) -> int:
+        oldest = self._tips[(self._tips_minute + 1) % _TIPS]
+        return self._node.counters.rain_tips - oldest
+
+    # --- sending --------------------------------------------------------------------------------
+
+    def wants_to_send(self, now_ms: int) -> bool:
+        if self._has_news:
+            since_s = self._node.clock.uptime_s - self._reported_s
+            return since_s >= _FAST_REPORT_S
+        return self._backfill.is_ready(now_ms)
+
+    def frame_into(self, buf: bytearray, limit: int, now_ms: int) -> int:
+        """The newest reading and its history; else the next frame of a gap's answer."""
+        if not self._has_news:
+            self.port = ports.PORT_BACKFILL
+            return self._backfill.flood_into(buf, limit, now_ms)
+        self.port = ports.PORT_FLOOD
+        node = self._node
+        encoder = self._encoder
+        encoder.stage = self.stage
+        encoder.has_fault = node.faults != 0
+        encoder.is_clock_set = node.clock.source != SOURCE_NONE
+        encoder.battery_mv = node.battery_mv()
+        encoder.temperature_c = self._sensor.temperature_c
+        encoder.quality = self._mad
+        encoder.sensor_snr_db = self._sensor.snr_db
+        encoder.downlink_snr_db = node.network.snr_q4 >> 2 if node.network.has_heard else None
+        encoder.config_number = self._tuning.config_number
+        length = encoder.encode_into(buf, limit)
+        self._has_news = False
+        self._reported_s = node.clock.uptime_s
+        return length
+
+    def clock_set(self, moved_s: int, is_first: bool, now_ms: int) -> None:
+        """Stamp the readings of this start that had no time, and sample on the true grid."""
+        if is_first:
+            self._ring.count = 0
+            self._prefill()
+        self._plan(now_ms)
+
+    def fill(self, status: Status) -> None:
+        """The sensor's, the log's and the bucket's part of the health record."""
+        status.role = ROLE_FLOOD
+        status.temperature_c = self._sensor.temperature_c
+        status.sensor_snr_db = self._sensor.snr_db
+        status.sequence = max(0, self._log.next_sequence - 1)
+        status.stored = self._log.stored
+        status.rain_tips = self._node.counters.rain_tips
+
+    # --- commands -------------------------------------------------------------------------------
+
+    def command(self, command: "cmd.Command", now_ms: int) -> int:
+        kind = command.kind
+        values = command.values
+        if kind == cmd.CMD_GAP:
+            return self._backfill.add(values["first_sequence"], values["count"])
+        tuning = self._tuning
+        if kind == cmd.CMD_THRESHOLDS:
+            stages = [values["waspada_mm"], values["siaga_mm"], values["awas_mm"]]
+            if not stages[0] < stages[1] < stages[2]:
+                return cmd.REFUSED
+            tuning.stages_mm = stages
+            tuning.hysteresis_mm = values["hysteresis_mm"]
+            tuning.hold_s = values["hold_s"]
+            tuning.config_number = values["config_number"]
+            self._node.config_number = tuning.config_number
+        elif kind == cmd.CMD_INTERVALS:
+            tuning.intervals_s = [
+                INTERVALS_S[values[name] % len(INTERVALS_S)]
+                for name in ("calm", "rising", "stage", "storm")
+            ]
+            tuning.rise_mm_10min = values["rising_mm_10min"]
+        elif kind == cmd.CMD_STORM:
+            tuning.storm_until_s = values["until_time_s"]
+        else:
+            return cmd.UNKNOWN
+        try:
+            tuning.save()
+        except OSError:
+            self._node.store_failed(now_ms)
+            return cmd.BUSY
+        self.answer = tuning.config_number
+        self._retune(now_ms)
+        return cmd.DONE
+
+    def _retune(self, now_ms: int) -> None:
+        """New rules apply to the present level at once."""
+        self._stage_filter = self._new_stage_filter()
+        self._policy = self._new_policy()
+        self._next_s = min(self._next_s, self._node.clock.now_s(now_ms))
+
+
+def build(files: Files, settings: Settings, board: Board, node: Node, now_ms: int) -> App:
+    """The flood node of `board`."""
+    found = profile(settings.text("sensor_profile"))
+    tuning = Tuning(files, settings)
+    node.config_number = tuning.config_number
+    return FloodApp(
+        node,
+        ReadingLog(files),
+        tuning,
+        hardware.level_sensor(board, settings, found),
+        found,
+        hardware.rain(board),
+        hardware.contact(board, "float"),
+        now_ms,
+    )

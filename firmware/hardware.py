@@ -1,0 +1,150 @@
+"""The drivers of a board, made from its data: the one module that touches `machine`."""
+
+import time
+
+import machine
+
+from firmware.boards import Board
+from firmware.drivers.battery import Voltmeter
+from firmware.drivers.contact import Contact
+from firmware.drivers.profiles import Profile
+from firmware.drivers.rain import RainGauge
+from firmware.drivers.rs485 import LevelSensor
+from firmware.drivers.signals import Blinker
+from firmware.drivers.sx126x import Sx126x
+from firmware.store.settings import Settings
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+ticks_ms: "Callable[[], int]" = time.ticks_ms  # pyright: ignore[reportAssignmentType]
+_PARITY = {"N": None, "E": 0, "O": 1}
+_AXP2101 = 0x34
+_AXP2101_LDO_ON = 0x90
+
+
+def power_up(board: Board) -> None:
+    """Switch on the rails of a board with a power chip; nothing to do on others."""
+    if board.has("pmu_i2c"):
+        bus = machine.I2C(
+            board.get("pmu_i2c"),
+            sda=machine.Pin(board.get("pmu_sda")),
+            scl=machine.Pin(board.get("pmu_scl")),
+        )
+        before = bus.readfrom_mem(_AXP2101, _AXP2101_LDO_ON, 1)[0]
+        bus.writeto_mem(_AXP2101, _AXP2101_LDO_ON, bytes([before | board.get("pmu_rails")]))
+        time.sleep_ms(20)
+
+
+def _output(board: Board, key: str, value: int = 0) -> "machine.Pin | None":
+    if not board.has(key):
+        return None
+    return machine.Pin(board.get(key), machine.Pin.OUT, value=value)
+
+
+def contact(board: Board, key: str) -> "Contact | None":
+    """A switch to ground: the float switch or the button."""
+    if not board.has(key):
+        return None
+    pin = machine.Pin(board.get(key), machine.Pin.IN, machine.Pin.PULL_UP)
+    return Contact(pin, ticks_ms())
+
+
+def radio(board: Board) -> Sx126x:
+    """The SX1262 of the board; `start` it."""
+    spi = machine.SPI(
+        board.get("spi"),
+        baudrate=board.get("spi_hz"),
+        polarity=0,
+        phase=0,
+        sck=machine.Pin(board.get("spi_sck")),
+        mosi=machine.Pin(board.get("spi_mosi")),
+        miso=machine.Pin(board.get("spi_miso")),
+    )
+    return Sx126x(
+        spi,
+        machine.Pin(board.get("radio_cs"), machine.Pin.OUT, value=1),
+        machine.Pin(board.get("radio_reset"), machine.Pin.OUT, value=1),
+        machine.Pin(board.get("radio_busy"), machine.Pin.IN),
+        machine.Pin(board.get("radio_dio1"), machine.Pin.IN),
+        ticks_ms,
+        time.sleep_ms,
+        board.get("radio_tcxo_mv"),
+        board.get("radio_tcxo_us"),
+        board.get("radio_dio2_switch") == 1,
+        board.get("radio_dcdc") == 1,
+        board.get("radio_power_max_dbm"),
+    )
+
+
+def level_sensor(board: Board, settings: Settings, profile: Profile) -> LevelSensor:
+    """The Modbus sensor on the RS-485 line."""
+    baud = settings.integer("sensor_baud")
+    uart = machine.UART(
+        board.get("rs485_uart"),
+        baudrate=baud,
+        bits=8,
+        parity=_PARITY[settings.text("sensor_parity")],
+        stop=1,
+        tx=machine.Pin(board.get("rs485_tx")),
+        rx=machine.Pin(board.get("rs485_rx")),
+        timeout=0,
+    )
+    return LevelSensor(
+        uart,
+        _output(board, "rs485_de"),
+        _output(board, "rs485_power"),
+        profile,
+        settings.integer("sensor_address"),
+        baud,
+        settings.integer("sensor_warm_ms"),
+        settings.integer("burst_gap_ms"),
+    )
+
+
+def gnss_uart(board: Board) -> machine.UART:
+    """The receiver's line."""
+    return machine.UART(
+        board.get("gnss_uart"),
+        baudrate=board.get("gnss_baud"),
+        tx=machine.Pin(board.get("gnss_tx")),
+        rx=machine.Pin(board.get("gnss_rx")),
+        timeout=0,
+        rxbuf=1024,
+    )
+
+
+def rain(board: Board) -> "RainGauge | None":
+    """The tipping bucket."""
+    if not board.has("rain"):
+        return None
+    pin = machine.Pin(board.get("rain"), machine.Pin.IN, machine.Pin.PULL_UP)
+    return RainGauge(pin, ticks_ms)
+
+
+def battery(board: Board) -> "Voltmeter | None":
+    """The battery's voltage."""
+    if not board.has("battery_adc"):
+        return None
+    return Voltmeter(
+        machine.ADC(machine.Pin(board.get("battery_adc"))),
+        board.get("battery_full_mv"),
+        _output(board, "battery_enable"),
+        board.get("battery_enable_on"),
+    )
+
+
+def blinker(board: Board) -> Blinker:
+    """LED and buzzer."""
+    led_on = board.get("led_on")
+    return Blinker(
+        _output(board, "led", 1 - led_on if led_on >= 0 else 0),
+        led_on if led_on >= 0 else 1,
+        _output(board, "buzzer"),
+    )
+
+
+def siren(board: Board) -> "machine.Pin | None":
+    """The siren's relay."""
+    return _output(board, "siren")

@@ -1,0 +1,173 @@
+"""The device's program: `run()` never returns.
+
+Watchdog, counters, settings, board, then the application of the provisioned role in a plain loop.
+An exception that nobody expected is stored, and the board starts again; after three such
+starts in a row it comes up in safe mode and sends nothing but its health.
+"""
+
+import sys
+import time
+
+import machine
+from micropython import const
+
+from firmware import events as ev
+from firmware import hardware, start
+from firmware.boards import Board, BoardError
+from firmware.boards import load as load_board
+from firmware.clock import Clock
+from firmware.drivers.signals import SAFE
+from firmware.events import Events
+from firmware.hardware import ticks_ms
+from firmware.net.aes import Aes
+from firmware.net.lorawan import Network, entropy
+from firmware.node import App, Node
+from firmware.store.counters import Counters
+from firmware.store.files import Files
+from firmware.store.record import Record
+from firmware.store.settings import Settings, SettingsError, SettingsStore
+from protocols.lorawan.device import Device, Keys
+from protocols.lorawan.device import Settings as DeviceSettings
+from protocols.lorawan.regions import region
+from protocols.payload.status import FAULT_SAFE_MODE, RESET_COMMAND, RESET_CRASH
+from protocols.ticks import ticks_diff
+
+_WATCHDOG_MS = const(8000)  # 8,388 is the most of an RP2040
+_SLEEP_MS = const(5000)  # the longest sleep between two feeds
+_UART_SLICE_MS = const(10)
+_SAFE_S = const(3600)  # then the application gets another try
+_CRASH_FILE = "crash.txt"
+
+
+def run(root: str = "/") -> None:
+    """Start the device whose files are below `root`."""
+    watchdog = machine.WDT(timeout=_WATCHDOG_MS)
+    files = Files(root)
+    counters = Counters(files)
+    reason = start.note_start(counters)
+    try:
+        settings, board = _wait_for_settings(files, watchdog)
+        _Device(files, counters, settings, board, reason, watchdog).loop()
+    except Exception as error:  # noqa: BLE001 - the one place: note it and start again
+        sys.print_exception(error)
+        _note_crash(files, error)
+        start.reset(counters, RESET_CRASH)
+
+
+def _note_crash(files: Files, error: Exception) -> None:
+    """Keep the reason where a technician's console finds it; never raises."""
+    try:
+        files.write(_CRASH_FILE, (type(error).__name__ + ": " + str(error))[:200].encode())
+    except OSError:
+        pass
+
+
+def _wait_for_settings(files: Files, watchdog: "machine.WDT") -> "tuple[Settings, Board]":
+    """Until a PC has provisioned us; nothing else can be done without keys."""
+    said = ""
+    while True:
+        try:
+            store = SettingsStore(files)
+            settings = store.load()
+            return settings, load_board(settings.text("board"))
+        except (SettingsError, BoardError) as error:
+            if str(error) != said:
+                said = str(error)
+                sys.stdout.write("settings: " + said + "\n")
+        watchdog.feed()
+        time.sleep_ms(2000)
+
+
+class _Device:
+    """One device from its settings on."""
+
+    def __init__(
+        self,
+        files: Files,
+        counters: Counters,
+        settings: Settings,
+        board: Board,
+        reason: int,
+        watchdog: "machine.WDT",
+    ) -> None:
+        now_ms = ticks_ms()
+        self._counters = counters
+        self._watchdog = watchdog
+        self._is_safe = counters.crash_streak >= start.SAFE_STREAK
+        hardware.power_up(board)
+        clock = Clock(now_ms)
+        events = Events()
+        events.note(0, ev.BOOT, reason)
+        blinker = hardware.blinker(board)
+        network = _network(files, settings, board)
+        self.node = Node(
+            settings,
+            counters,
+            events,
+            clock,
+            network,
+            blinker,
+            hardware.battery(board),
+            reason,
+            now_ms,
+        )
+        watchdog.feed()
+        if self._is_safe:
+            events.note(0, ev.SAFE_MODE, counters.crash_streak)
+            self.node.set_fault(FAULT_SAFE_MODE, True, now_ms)
+            blinker.show(SAFE, now_ms)
+        else:
+            self.node.app = _application(files, settings, board, self.node, now_ms)
+        watchdog.feed()
+
+    def loop(self) -> None:
+        """Turn, feed, sleep; the watchdog is fed nowhere else."""
+        node = self.node
+        while True:
+            now_ms = ticks_ms()
+            node.step(now_ms)
+            self._watchdog.feed()
+            self._judge(now_ms)
+            now_ms = ticks_ms()
+            wait_ms = min(node.wait_ms(now_ms), _SLEEP_MS)
+            if wait_ms <= 0:
+                continue
+            if node.app.is_active:
+                time.sleep_ms(min(wait_ms, _UART_SLICE_MS))  # the UART needs its clock
+            else:
+                machine.lightsleep(wait_ms)
+
+    def _judge(self, now_ms: int) -> None:
+        """Whether this start has proved itself, or must end."""
+        node = self.node
+        uptime_s = node.clock.uptime_s
+        if self._is_safe:
+            if uptime_s >= _SAFE_S:
+                # One crash more brings safe mode back, one good start ends it.
+                self._counters.crash_streak = start.SAFE_STREAK - 1
+                start.reset(self._counters, RESET_COMMAND)
+        elif self._counters.crash_streak and uptime_s >= start.SETTLED_S:
+            self._counters.crash_streak = 0
+            node.mark_counters()
+        if node.reboot_ms is not None and ticks_diff(now_ms, node.reboot_ms) >= 0:
+            self._counters.crash_streak = start.SAFE_STREAK if node.reboot_safe else 0
+            start.reset(self._counters, RESET_COMMAND)
+
+
+def _network(files: Files, settings: Settings, board: Board) -> Network:
+    """The LoRaWAN device and its radio."""
+    plan = region(settings.text("region"))
+    keys = Keys(settings.key("dev_eui"), settings.key("join_eui"), settings.key("app_key"))
+    wishes = DeviceSettings()
+    wishes.antenna_gain_db = board.get("radio_antenna_gain_db")
+    wishes.power_max_dbm = board.get("radio_power_max_dbm")
+    wishes.class_c = settings.text("role") in ("siren", "cabinet")
+    device = Device(plan, Aes, Record(files, "lorawan"), entropy, keys, wishes)
+    return Network(device, hardware.radio(board), plan.freq_min_hz, plan.freq_max_hz)
+
+
+def _application(files: Files, settings: Settings, board: Board, node: Node, now_ms: int) -> App:
+    """The role's application; imported only when it is the one."""
+    role = settings.text("role")
+    module = __import__("firmware.apps." + role, None, None, ("build",))
+    return module.build(files, settings, board, node, now_ms)
