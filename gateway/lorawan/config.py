@@ -73,6 +73,8 @@ class StationConfig:
     certificate: Path | None = None  # PEM chain; with `key` it serves wss://
     key: Path | None = None
     client_ca: Path | None = None  # demand client certificates signed by this CA
+    uri: str = ""  # what stations are told to connect to; "": the address they asked at
+    region: str = ""  # the region's name as stations know it; "": the nearest that 2.0.6 knows
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -27,7 +27,7 @@ class DeviceRecord:
     origin: str = "cli"  # cli | config
     added_ms: int = 0
     dev_nonce: int = -1  # the last one accepted
-    join_nonce: int = 0  # the next one to use, 24 bits, never repeated
+    join_nonce: int = 1  # the next one to use, 24 bits, never repeated; 0 is "none yet"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +50,8 @@ class MacState:
     adr: bool = False  # the device leaves its rate to us
     dr: int = -1  # of the last uplink
     history: tuple[tuple[int, int], ...] = ()  # (f_cnt, SNR in 0.1 dB) at this rate, newest last
-    asked: tuple[int, ...] = ()  # command ids that wait for an answer
-    refused: tuple[tuple[int, int], ...] = ()  # (command id, f_cnt of the refusal)
+    # (command id, times asked in vain, f_cnt_up of the last time): see `commands.py`
+    attempts: tuple[tuple[int, int, int], ...] = ()
     status_asked_ms: int = 0
     battery: int = -1  # 0 mains, 1..254, 255 unknown; -1 never told
     margin_db: int = -128  # at the device, -32..31; -128 never told
@@ -65,12 +65,12 @@ class MacState:
     def from_json(cls, value: dict[str, Any]) -> "MacState":
         """Back from `to_json`; fields of another version are dropped, missing ones default."""
         known = {name: value[name] for name in cls.__slots__ if name in value}
-        for name in ("channels_hz", "asked", "adr_target"):
+        for name in ("channels_hz", "adr_target"):
             if name in known:
                 known[name] = tuple(known[name])
-        for name in ("history", "refused"):
+        for name in ("history", "attempts"):
             if name in known:
-                known[name] = tuple((pair[0], pair[1]) for pair in known[name])
+                known[name] = tuple(tuple(item) for item in known[name])
         return cls(**known)
 
 

@@ -1,4 +1,4 @@
-"""The network server as a part of the agent: `LorawanService` and `open_service`.
+"""The network server as a part of the agent: `NetworkServerService` and `open_service`.
 
 Contract for the rest of the agent:
 
@@ -43,7 +43,8 @@ class NetworkServerService(Protocol):
         """Queue application data for a device, durably; returns the number reports carry.
 
         `device` is its name or DevEUI, `f_port` 1..223. Raises KeyError for an unknown device,
-        LocalError("range") for a bad port or more than 242 bytes, LocalError("queue_full").
+        LocalError("range") for a bad port or more than 242 bytes, LocalError("queue_full"), and
+        LocalError("store") when the disk refuses it.
         """
         ...
 
@@ -51,7 +52,21 @@ class NetworkServerService(Protocol):
         """Counters and gateways, for health records and the console."""
         ...
 
+    def close(self) -> None:
+        """Release files and threads, after `run` has ended; idempotent."""
+        ...
+
 
 def open_service(config: LorawanConfig, data_dir: Path) -> NetworkServerService:
-    """The service that `config.server` names; opens `data_dir/lorawan.db` for the embedded one."""
-    raise NotImplementedError
+    """The service that `config.server` names; opens `data_dir/lorawan.db` for the embedded one.
+
+    Raises SettingError, one line for the operator, if the configuration cannot be used.
+    """
+    # Imported here: each needs libraries that the other's users need not have.
+    if config.server == "chirpstack":
+        from gateway.lorawan.chirpstack import ChirpStackService
+
+        return ChirpStackService(config)
+    from gateway.lorawan.embedded import EmbeddedService
+
+    return EmbeddedService(config, data_dir)

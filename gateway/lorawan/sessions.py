@@ -9,7 +9,7 @@ server: `changed()` tells the server that somebody else wrote.
 import json
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -151,7 +151,7 @@ class SessionStore:
             self._db.execute("ROLLBACK")
 
     @contextmanager
-    def transaction(self) -> Iterator[None]:
+    def transaction(self) -> Generator[None]:
         """All of the block's writes, or none."""
         try:
             yield
@@ -391,17 +391,9 @@ def _device(row: Any) -> DeviceRecord:
 
 
 def _session(row: Any) -> Session:
-    dev_eui, number, dev_addr, nwk_s_key, app_s_key, *rest = row
-    *middle, mac = rest
-    return Session(
-        dev_eui,
-        number,
-        dev_addr,
-        Key(nwk_s_key),
-        Key(app_s_key),
-        *middle,
-        MacState.from_json(json.loads(mac)),
-    )
+    dev_eui, number, dev_addr, nwk_s_key, app_s_key, *middle, mac = row
+    values: list[Any] = [*middle, MacState.from_json(json.loads(mac))]
+    return Session(dev_eui, number, dev_addr, Key(nwk_s_key), Key(app_s_key), *values)
 
 
 def _queued(row: Any) -> Queued:
