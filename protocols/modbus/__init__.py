@@ -1,1 +1,1 @@
-"""Modbus RTU without a port or a clock: `crc`, `client`, `server`, `values`, `profile`."""
+"""Modbus RTU without a port or a clock: `client`, `server`, `values`, `frames`, `crc`."""

@@ -8,7 +8,7 @@ _NIBBLES = (
 
 
 def crc16(buf: "bytes | bytearray | memoryview", start: int, end: int) -> int:
-    """CRC of buf[start:end]; 0 over a frame with its own CRC (low byte first). Allocates nothing."""
+    """CRC of buf[start:end]; 0 over a frame that ends in its CRC, low byte first. No allocation."""
     crc = 0xFFFF
     for i in range(start, end):
         crc ^= buf[i]
