@@ -267,7 +267,7 @@ class Bench:
         atexit.register(self.stop)
         for i, node in enumerate(self.nodes):
             self.sim.after(200_000 + 900_000 * i, node.power_on)
-        self.forwarder.start()
+        self.sim.after(0, self.forwarder.start)
         self.sim.after(0, self._watch)
         self._pacer.start()
 

@@ -136,6 +136,7 @@ class Node:
         pin, board, chip = self.pins, self.board, self.chip
         board.attach_spi(pin["spi"], pin["radio_cs"], chip)
         board.watch(pin["radio_reset"], chip.reset)
+        board.idle[pin["radio_reset"]] = 1
         chip.set_busy = lambda level: board.drive(pin["radio_busy"], level)
         chip.set_dio1 = lambda level: board.drive(pin["radio_dio1"], level)
         board.drive(pin["radio_busy"], chip.busy)
@@ -177,9 +178,8 @@ class Node:
 
     def power_off(self) -> None:
         """Take the battery away: the radio loses its state too."""
-        self.chip.reset(0)
-        self.chip.reset(1)
         self.firmware.power_off()
+        self.chip.power_cycle()
 
     def close(self) -> None:
         """End the firmware's process."""

@@ -110,7 +110,7 @@ class UnixNode:
         """Cut the supply, at this instant; flash keeps what it has."""
         self.sim.record(self.name, "node.power_off")
         self._stop()
-        self.board.power_off()
+        self.board.release()
 
     def close(self) -> None:
         """End the child for good and wait for it."""
@@ -230,7 +230,7 @@ class UnixNode:
         except PowerCutError:
             self.sim.record(self.name, "node.power_cut")
             self._stop()
-            self.board.power_off()
+            self.board.release()
             self.sim.after(1_000_000, self.power_on)
             return False
         if outcome is None:
@@ -333,7 +333,7 @@ class UnixNode:
 
     def _restart(self, delay_us: int) -> None:
         self._stop()
-        self.board.power_off()
+        self.board.release()
         self._cause = WATCHDOG  # on an RP2040 reset and deepsleep go through the watchdog too
         self._start_in(delay_us + BOOT_US)
 

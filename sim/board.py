@@ -159,6 +159,7 @@ class Board:
         self._modes: dict[int, int] = {}
         self._triggers: dict[int, int] = {}
         self._watchers: dict[int, list[Callable[[int], object]]] = {}
+        self.idle: dict[int, int] = {}  # level of a pin that nobody drives: its pull on the board
         self._spi: list[tuple[int, int, SpiDevice]] = []
         self._spi_baud = {0: 1_000_000, 1: 1_000_000}
 
@@ -167,6 +168,7 @@ class Board:
     def attach_spi(self, bus: int, cs_pin: int, device: SpiDevice) -> None:
         """Put `device` on `bus` behind the chip select on `cs_pin`."""
         self._spi.append((bus, cs_pin, device))
+        self.idle[cs_pin] = 1
         self.watch(cs_pin, device.select)
 
     def watch(self, pin: int, call: Callable[[int], object]) -> None:
@@ -232,10 +234,10 @@ class Board:
         code = max(0, min(4095, round(volts / 3.3 * 4095)))
         return code << 4 | code >> 8
 
-    def power_off(self) -> None:
-        """The supply is gone: outputs fall, UARTs close, nothing is armed."""
-        for pin in list(self.outputs):
-            self.write_pin(pin, 0)
+    def release(self) -> None:
+        """The processor is in reset: outputs float to `idle`, UARTs close, nothing is armed."""
+        for pin in sorted(self.outputs):
+            self.write_pin(pin, self.idle.get(pin, 0))
         self.outputs.clear()
         self._modes.clear()
         self._triggers.clear()

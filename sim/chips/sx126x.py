@@ -105,6 +105,13 @@ class Sx126x(Radio):
             self.sim.record(self.name, "radio.reset")
             self._hold_busy(f.COLD_START_US)
 
+    def power_cycle(self) -> None:
+        """The supply went and came back: as a reset, without its pin."""
+        self._abort()
+        self._in_reset = self._selected = False
+        self._power_up()
+        self._hold_busy(f.COLD_START_US)
+
     def select(self, level: int) -> None:
         """NSS changed; the command is carried out when it rises."""
         if not level and not self._selected:
@@ -735,7 +742,12 @@ class Sx126x(Radio):
         self._lock_session = self._session
         # The symbol timeout is met; the RTC timer goes on unless it stops at the preamble.
         self.sim.cancel(self._timer)
-        if self._rx_timeout_us and not self._stop_on_preamble:
+        if self._duty is not None:
+            # 13.1.7: the window is prolonged by twice the listening and once the sleeping time.
+            steps = 2 * self._duty[0] + self._duty[1]
+            longer = round(steps * f.RTC_STEP_US)
+            self._timer = self.sim.after(longer, self._timed_out, self._session)
+        elif self._rx_timeout_us and not self._stop_on_preamble:
             due = self._rx_began_us + self._rx_timeout_us
             if reception.tx.header_end_us > due:
                 self._timer = self.sim.at(due, self._timed_out, self._session)
