@@ -34,7 +34,6 @@ from protocols.ticks import ticks_diff
 
 _WATCHDOG_MS = const(8000)  # 8,388 is the most of an RP2040
 _SLEEP_MS = const(5000)  # the longest sleep between two feeds
-_UART_SLICE_MS = const(10)
 _SAFE_S = const(3600)  # then the application gets another try
 _CRASH_FILE = "crash.txt"
 
@@ -133,7 +132,7 @@ class _Device:
             if wait_ms <= 0:
                 continue
             if node.app.is_active:
-                time.sleep_ms(min(wait_ms, _UART_SLICE_MS))  # the UART needs its clock
+                time.sleep_ms(wait_ms)  # the UART needs its clock
             else:
                 machine.lightsleep(wait_ms)
 

@@ -11,7 +11,7 @@ from micropython import const
 
 from firmware import events as ev
 from firmware import hardware
-from firmware.apps.backfill import Backfill
+from firmware.apps.backfill import Backfill, Scratch, wall_time
 from firmware.boards import Board
 from firmware.clock import SOURCE_NONE
 from firmware.drivers.contact import Contact
@@ -30,6 +30,7 @@ from protocols.filters.rate import RateOfRise
 from protocols.filters.stage import StageFilter
 from protocols.payload import command as cmd
 from protocols.payload import ports
+from protocols.payload.backfill import FloodBackfill
 from protocols.payload.event import EVENT_STAGE
 from protocols.payload.flood import INTERVALS_S, FloodEncoder, FloodRing
 from protocols.payload.status import (
@@ -41,6 +42,7 @@ from protocols.payload.status import (
 from protocols.ticks import ticks_add, ticks_diff
 
 _RING = const(128)
+_SCRATCH = const(96)  # readings of a gap's answer in memory at once
 _PREFILL = const(64)  # older readings taken from the log after a reset
 _AGAIN_MS = const(1500)  # between two bursts after a jump
 _AGAIN_MAX = const(3)
@@ -101,7 +103,7 @@ class FloodApp(App):
         self._sensed = 0  # the stage by the sensor alone
         self._tips = [0] * _TIPS  # rain total at the end of each of the last minutes
         self._tips_minute = 0
-        self._backfill = Backfill(log, node.counters, self._is_idle)
+        self._backfill = Backfill(log, node.counters, self._is_idle, FloodScratch())
         self._boot = node.counters.boots & 0xFFFF
         self._prefill()
 
@@ -126,15 +128,9 @@ class FloodApp(App):
                 self._push(row)
 
     def _push(self, row: Row) -> None:
-        time_s = row.time_s
-        if row.flags & FLAG_UPTIME:
-            offset_s = self._node.counters.offset_of(row.boot)
-            if offset_s is None:
-                return
-            time_s += offset_s
-        level = None if row.a == MISSING else row.a
-        if time_s > 0:
-            self._ring.push(row.sequence, time_s, level, row.b)
+        time_s = wall_time(row, self._node.counters)
+        if time_s is not None:
+            self._ring.push(row.sequence, time_s, _level(row), row.b)
 
     # --- the loop -------------------------------------------------------------------------------
 
@@ -320,7 +316,7 @@ class FloodApp(App):
         """The newest reading and its history; else the next frame of a gap's answer."""
         if not self._has_news:
             self.port = ports.PORT_BACKFILL
-            return self._backfill.flood_into(buf, limit, now_ms)
+            return self._backfill.frame_into(buf, limit, now_ms)
         self.port = ports.PORT_FLOOD
         node = self._node
         encoder = self._encoder
@@ -377,6 +373,8 @@ class FloodApp(App):
                 for name in ("calm", "rising", "stage", "storm")
             ]
             tuning.rise_mm_10min = values["rising_mm_10min"]
+            tuning.config_number = values["config_number"]
+            self._node.config_number = tuning.config_number
         elif kind == cmd.CMD_STORM:
             tuning.storm_until_s = values["until_time_s"]
         else:
@@ -395,6 +393,30 @@ class FloodApp(App):
         self._stage_filter = self._new_stage_filter()
         self._policy = self._new_policy()
         self._next_s = min(self._next_s, self._node.clock.now_s(now_ms))
+
+
+def _level(row: Row) -> "int | None":
+    return None if row.a == MISSING else row.a
+
+
+class FloodScratch(Scratch):
+    """Readings on their way into back-fill frames."""
+
+    capacity = _SCRATCH
+
+    def __init__(self) -> None:
+        self._ring = FloodRing(_SCRATCH)
+        self._encoder = FloodBackfill(self._ring)
+
+    def push(self, row: Row, time_s: int) -> None:
+        self._ring.push(row.sequence, time_s, _level(row), row.b)
+
+    def encode_into(self, buf: bytearray, limit: int) -> int:
+        return self._encoder.encode_into(buf, limit)
+
+    @property
+    def count(self) -> int:
+        return self._ring.count
 
 
 def build(files: Files, settings: Settings, board: Board, node: Node, now_ms: int) -> App:
