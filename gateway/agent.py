@@ -22,6 +22,7 @@ from gateway.config import ConfigError
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.schema import LedgerFullError
 from gateway.ledger.store import Store, Stored
+from gateway.lorawan.config import SettingError
 from gateway.lorawan.service import open_service
 from gateway.model import Alarm, Fault, Health, Reading
 from gateway.rules.engine import Rules
@@ -201,7 +202,10 @@ class Agent:
             embedded = self.settings.lorawan.server == "embedded"
             if embedded and bind and not bind.endswith(":0") and not port_is_free(bind, udp=True):
                 raise StartError(f"lorawan.bind = {bind}: the port is in use")
-            service = open_service(self.settings.lorawan, self._folder)
+            try:
+                service = open_service(self.settings.lorawan, self._folder)
+            except SettingError as error:
+                raise ConfigError(f"{self._file}: {error}") from None
             self.lorawan = LorawanSource(service, self.ledger, self._clock)
 
     def _sources(self) -> list[ModbusSource | LorawanSource]:
@@ -239,6 +243,8 @@ class Agent:
         await self._status.stop()
         if self._broker is not None:
             await self._broker.stop()
+        if self.lorawan is not None:
+            self.lorawan.service.close()
         await asyncio.to_thread(self.ledger.close)
         if self._lock is not None:
             self._lock.close()

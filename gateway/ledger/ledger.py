@@ -148,8 +148,17 @@ class Ledger:
         except sqlite3.DatabaseError as error:
             self._close_reader()
             if is_corrupt(error):
-                self.write_soon(_reraise(error))
+                self.write_soon(self._report(error, self._read_generation))
             raise OSError(f"{self.path}: {error}") from error
+
+    def _report(self, error: sqlite3.Error, generation: int) -> Callable[[Store], None]:
+        """Tell the writer what the reader found, unless that file was replaced meanwhile."""
+
+        def run(_store: Store) -> None:
+            if generation == self._generation:
+                raise error
+
+        return run
 
     def _close_reader(self) -> None:
         if self._read_db is not None:
@@ -315,9 +324,3 @@ class Ledger:
             saved,
         )
 
-
-def _reraise(error: sqlite3.Error) -> Callable[[Store], None]:
-    def run(_store: Store) -> None:
-        raise error
-
-    return run

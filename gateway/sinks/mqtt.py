@@ -180,6 +180,10 @@ class MqttSink:
             raise
         try:
             yield client
+        except asyncio.CancelledError:
+            with contextlib.suppress(aiomqtt.MqttError):
+                await client.__aexit__(None, None, None)
+            raise
         except BaseException:
             _cut(client)  # an orderly goodbye would wait on a link that may be dead
             with contextlib.suppress(aiomqtt.MqttError):
@@ -346,11 +350,15 @@ def _size(message: Message) -> int:
 
 def _cut(client: aiomqtt.Client) -> None:
     """Close the socket at once, whatever state the link is in."""
-    paho = client._client  # pyright: ignore[reportPrivateUsage]  there is no public way
+    # There is no public way: `disconnect` waits for a link that may be dead.
+    paho = client._client  # pyright: ignore[reportPrivateUsage]
+    ended = client._disconnected  # pyright: ignore[reportPrivateUsage]
     for _ in range(100):
         sock = cast("socket.socket | None", paho.socket())
         if sock is None:
-            return
+            break
         with contextlib.suppress(OSError):
             sock.shutdown(socket.SHUT_RDWR)
         paho.loop_read()  # at the end of the stream it closes the socket and reports it
+    if ended.done() and not ended.cancelled():
+        ended.exception()  # seen, so that asyncio does not complain about it
