@@ -35,6 +35,7 @@ def eu868() -> Region:
         tx_power_max=7,
         up_dr=(0, 6),
         join_dr=(0, 5),
+        join_steady=b"\2\2\0",
         down_dr=(0, 7),
         duty=(
             (863000000, 864999999, 1000),

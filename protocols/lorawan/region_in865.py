@@ -33,5 +33,6 @@ def in865() -> Region:
         tx_power_max=10,
         up_dr=(0, 5),
         join_dr=(0, 5),
+        join_steady=b"\2\2\0",
         down_dr=(0, 7),
     )

@@ -41,6 +41,7 @@ def us915() -> Region:
         tx_power_max=14,
         up_dr=(0, 4),
         join_dr=(0, 4),
+        join_steady=b"\0\4",
         down_dr=(8, 13),
         is_fixed=True,
     )
@@ -81,6 +82,7 @@ def au915() -> Region:
         tx_power_max=14,
         up_dr=(0, 6),
         join_dr=(2, 6),
+        join_steady=b"\2\2\2\6",
         down_dr=(8, 13),
         is_fixed=True,
     )
