@@ -177,6 +177,8 @@ class Concentrator(Radio):
         channel = self._channel(tx)
         if reception.outcome in ("header", "lost") or channel is None:
             return
+        # The chip knows its own channel, not the device's crystal.
+        centre_hz = (*self._channels, self._wide_hz or 0)[channel]
         good = reception.outcome == "ok"
         self.received += 1
         self.damaged += int(not good)
@@ -184,7 +186,7 @@ class Concentrator(Radio):
         self.on_uplink(
             Uplink(
                 tmst=self.tmst(),
-                freq_hz=tx.freq_hz,
+                freq_hz=centre_hz,
                 channel=channel,
                 sf=tx.sf,
                 bw_hz=tx.bw_hz,
