@@ -6,7 +6,7 @@ import logging
 import signal
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import rich_click as click
 from rich.console import Console
@@ -20,17 +20,17 @@ from gateway.status import ask_health
 CONFIG = click.argument("config", type=click.Path(path_type=Path))
 
 
-class ConfigFailure(click.ClickException):
-    """A configuration error: one line and exit code 78."""
-
-    exit_code = EXIT_CONFIG
+def fail(message: str, code: int = 1) -> NoReturn:
+    """One plain line, whole, so that it can be searched for; then the end."""
+    click.echo(f"tukad: {message}", err=True)
+    raise SystemExit(code)
 
 
 def _load(config: Path) -> Loaded:
     try:
         return load(config)
     except ConfigError as error:
-        raise ConfigFailure(str(error)) from None
+        fail(str(error), EXIT_CONFIG)
 
 
 @click.group()
@@ -55,9 +55,9 @@ def run(config: Path, verbose: bool) -> None:
     try:
         asyncio.run(_run(loaded))
     except StartError as error:
-        raise click.ClickException(str(error)) from None
+        fail(str(error))
     except ConfigError as error:
-        raise ConfigFailure(str(error)) from None
+        fail(str(error), EXIT_CONFIG)
 
 
 async def _run(loaded: Loaded) -> None:
@@ -74,13 +74,10 @@ async def _run(loaded: Loaded) -> None:
 def check(config: Path, quiet: bool) -> None:
     """Check a configuration and show every setting in force, with its origin."""
     loaded = _load(config)
-    console = Console()
     if not quiet:
-        table = Table("setting", "value", "from", box=None, header_style="bold")
-        table.columns[0].overflow = "fold"
         for key, value, origin in describe(loaded):
-            table.add_row(key, value, origin, style="dim" if origin == "default" else "")
-        console.print(table)
+            line = f"{key} = {value}"
+            click.echo(click.style(f"{line}  (default)", dim=True) if origin == "default" else line)
     found = problems(loaded, loaded.settings.gateway.data_dir)
     for line in found:
         click.echo(f"would not start now: {line}", err=True)
@@ -99,9 +96,7 @@ def status(config: Path, as_json: bool) -> None:
     try:
         health = asyncio.run(ask_health(folder / "status.sock"))
     except (OSError, TimeoutError, json.JSONDecodeError):
-        raise click.ClickException(
-            f"no agent answers on {folder}; start it: tukad gateway run {config}"
-        ) from None
+        fail(f"no agent answers on {folder}; start it: tukad gateway run {config}")
     if as_json:
         click.echo(json.dumps(health))
         return

@@ -135,7 +135,7 @@ def test_delivered_readings_go_before_unsent_ones(tmp_path: Path) -> None:
     store.open_sinks(["city"])
     db.execute("BEGIN")
     new = store.add(readings(range(30_000)))
-    store.mark("city", [one.id for one in new if one.reading.sequence % 2])
+    store.mark("city", [one.id for one in new if one.reading.sequence % 10])
     db.execute("COMMIT")
     removed = maintain(db, Retention(max_mb=1), START_MS)
     assert removed.delivered > 0 and removed.unsent == 0
