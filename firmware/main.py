@@ -5,6 +5,7 @@ An exception that nobody expected is stored, and the board starts again; after t
 starts in a row it comes up in safe mode and sends nothing but its health.
 """
 
+import gc
 import sys
 import time
 
@@ -55,10 +56,11 @@ def run(root: str = "/") -> None:
 
 def _note_crash(files: Files, error: Exception) -> None:
     """Keep the reason where a technician's console finds it; never raises."""
+    gc.collect()  # it may be memory that ran out, and the files need some
     try:
         files.write(_CRASH_FILE, (type(error).__name__ + ": " + str(error))[:200].encode())
-    except OSError:
-        pass
+    except Exception as again:  # noqa: BLE001 - nothing may keep us from starting again
+        sys.print_exception(again)
 
 
 def _wait_for_settings(files: Files, watchdog: "machine.WDT") -> "tuple[Settings, Board]":

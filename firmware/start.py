@@ -4,6 +4,8 @@ A start that ends in a crash or a watchdog reset within `SETTLED_S` counts towar
 `SAFE_STREAK` the device starts in safe mode: radio and health only, no application.
 """
 
+import sys
+
 import machine
 from micropython import const
 
@@ -64,6 +66,6 @@ def reset(counters: Counters, reason: int) -> None:
     counters.planned = reason
     try:
         counters.save()
-    except OSError:
-        pass  # then it will look like a watchdog reset
+    except Exception as error:  # noqa: BLE001 - out of memory, flash gone: start again all the same
+        sys.print_exception(error)  # the next start will take it for a watchdog reset
     machine.reset()

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 RANGES_MAX = const(4)
 COUNT_MAX = const(4096)  # readings in one request
-_SPACE_MS = const(60_000)  # between two answers: live frames and others need the air too
+_SPACE_MS = const(30_000)  # between two answers: live frames and others need the air too
 
 
 class Scratch:
