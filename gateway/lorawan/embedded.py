@@ -94,6 +94,7 @@ class EmbeddedService:
         self._on_downlink: OnDownlink | None = None
         self._is_closed = False
         self._deadline_ms = 0
+        self.ready = asyncio.Event()  # set while the sockets are bound
         self.udp_address: tuple[str, int] | None = None  # while running: where it listens
         self.station_address: tuple[str, int] | None = None
 
@@ -187,11 +188,13 @@ class EmbeddedService:
                 self.udp_address = self._udp.get_extra_info("sockname")[:2]
             if config.station.listen:
                 station = await self._serve_stations()
+            self.ready.set()
             async with asyncio.TaskGroup() as group:
                 self._group = group
                 await self._act(self._server.start, self._clock())
                 await self._pump(shell)
         finally:
+            self.ready.clear()
             self._group = None
             if self._udp is not None:
                 self._udp.close()
