@@ -12,14 +12,13 @@ from protocols.lorawan.crypto import BlockKey, derive_session_keys
 from protocols.lorawan.interface import AbpKeys, Keys, Settings
 from protocols.lorawan.regions import Region, cf_list_frequencies, cf_list_masks
 from protocols.lorawan.responder import Responder
-from protocols.lorawan.session import F_CNT_BLOCK, F_CNT_END, RECORD_SIZE, Session
+from protocols.lorawan.session import DEV_NONCE_END, F_CNT_BLOCK, F_CNT_END, RECORD_SIZE, Session
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from protocols.lorawan.crypto import Aes
     from protocols.lorawan.interface import Store
 
-DEV_NONCE_END = 0x10000
 _OPTS_MAX = 242
 
 

@@ -13,9 +13,11 @@ _HEAD = "<2sBB4sHIIIIBBBBBBBBbI10sB24s16s16s"
 _MAGIC = b"TL"
 _VERSION = 1
 _HAS_SESSION, _HAS_JOIN_NONCE, _HAS_DOWN = 1, 2, 4
+_NO_COUNTER, _NO_NONCE = 8, 16  # used up: one more than the field can hold
 _CHANNELS = 16
 STICKY_MAX = 24
 F_CNT_END = 0x100000000
+DEV_NONCE_END = 0x10000
 # Uplink counters are reserved in blocks, so that flash is written once in so many uplinks; a
 # power cut skips what was left of the block.
 F_CNT_BLOCK = 32
@@ -79,8 +81,9 @@ class Session:
             (_HAS_SESSION if self.has_session else 0)
             | (_HAS_JOIN_NONCE if self.join_nonce >= 0 else 0)
             | (_HAS_DOWN if self.f_cnt_down >= 0 else 0)
+            | (_NO_COUNTER if self.f_cnt_up_reserved >= F_CNT_END else 0)
+            | (_NO_NONCE if self.dev_nonce >= DEV_NONCE_END else 0)
         )
-        # A counter of 2**32 (exhausted) is kept as 2**32 - 1 and never used again: see `decode`.
         struct.pack_into(
             _HEAD,
             buf,
@@ -89,10 +92,10 @@ class Session:
             _VERSION,
             flags,
             owner,
-            min(self.dev_nonce, 0xFFFF),
+            self.dev_nonce & 0xFFFF,
             max(self.join_nonce, 0),
             self.dev_addr,
-            min(self.f_cnt_up_reserved, F_CNT_END - 1),
+            self.f_cnt_up_reserved & (F_CNT_END - 1),
             max(self.f_cnt_down, 0),
             self.dr,
             self.tx_power,
@@ -135,10 +138,10 @@ class Session:
             return False
         flags = head[2]
         self.has_session = bool(flags & _HAS_SESSION)
-        self.dev_nonce = head[4]
+        self.dev_nonce = DEV_NONCE_END if flags & _NO_NONCE else head[4]
         self.join_nonce = head[5] if flags & _HAS_JOIN_NONCE else -1
         self.dev_addr = head[6]
-        self.f_cnt_up = self.f_cnt_up_reserved = head[7]
+        self.f_cnt_up = self.f_cnt_up_reserved = F_CNT_END if flags & _NO_COUNTER else head[7]
         self.f_cnt_down = head[8] if flags & _HAS_DOWN else -1
         self.dr, self.tx_power, self.nb_trans, self.rx1_offset = head[9:13]
         self.rx2_dr, self.rx1_delay_s, self.max_duty = head[13:16]

@@ -174,6 +174,13 @@ class World:
             data = bytes(self.device.data[: event.length]) if event.kind == dev.EV_DOWNLINK else b""
             self.events.append((event.kind, event.value, event.port, data))
 
+    def forget(self):
+        """Drop what was recorded: a device-sized heap does not hold hundreds of frames."""
+        self.sent = []
+        self.heard_ops = []
+        self.events = []
+        self.network.uplinks = []
+
     def kinds(self):
         return [event[0] for event in self.events]
 
