@@ -22,7 +22,7 @@ from gateway.lorawan.service import OnDownlink, OnUplink
 from protocols.errors import LocalError, RemoteError
 from tests.gateway.lorawan.ends import GATEWAYS, EndDevice
 
-APPLICATION = "0f3ac1f4-5dbb-4f0e-9f5b-5bbf2a6a8f10"
+APPLICATION = "0f3ac1f4-5dbb-4f0e-9f5b-5bbf2a6a8f1"  # with one more digit for each encoding
 NODE = EndDevice(1)
 TIME_MS = 1_795_000_000_123
 
@@ -42,7 +42,7 @@ def configuration(port: int, encoding: str) -> LorawanConfig:
         devices=(NODE.entry(kind="flood"),),
         chirpstack=ChirpStackConfig(
             url=f"mqtt://127.0.0.1:{port}",
-            application_id=APPLICATION,
+            application_id=APPLICATION + "01"[encoding == "json"],
             encoding=encoding,
             client_id=f"tukad-{encoding}",
         ),
@@ -75,8 +75,8 @@ def encode(event: Any, encoding: str) -> bytes:
     return event.SerializeToString()
 
 
-def topic(what: str, dev_eui: str = NODE.dev_eui) -> str:
-    return f"application/{APPLICATION}/device/{dev_eui}/{what}"
+def topic(what: str, encoding: str, dev_eui: str = NODE.dev_eui) -> str:
+    return f"application/{APPLICATION}{'01'[encoding == 'json']}/device/{dev_eui}/{what}"
 
 
 @asynccontextmanager
@@ -103,8 +103,10 @@ def test_uplinks_and_downlinks_pass_through_a_broker(port: int, encoding: str) -
             running(service, got.put, reports.put),
             aiomqtt.Client("127.0.0.1", port) as client,
         ):
-            await client.subscribe(topic("command/down"), qos=1)
-            await client.publish(topic("event/up"), encode(up_event(b"\x01\x02"), encoding), qos=1)
+            await client.subscribe(topic("command/down", encoding), qos=1)
+            await client.publish(
+                topic("event/up", encoding), encode(up_event(b"\x01\x02"), encoding), qos=1
+            )
             uplink = await got.get()
             assert (uplink.device, uplink.kind, uplink.payload) == ("node-1", "flood", b"\x01\x02")
             assert (uplink.f_port, uplink.f_cnt, uplink.dr) == (1, 7, 2)
@@ -126,9 +128,9 @@ def test_uplinks_and_downlinks_pass_through_a_broker(port: int, encoding: str) -
                 assert (parsed.dev_eui, parsed.f_port, parsed.data) == (NODE.dev_eui, 10, b"open")
                 assert parsed.expires_at.seconds > 0
             sent = integration.TxAckEvent(queue_item_id=item)
-            await client.publish(topic("event/txack"), encode(sent, encoding), qos=1)
+            await client.publish(topic("event/txack", encoding), encode(sent, encoding), qos=1)
             acked = integration.AckEvent(queue_item_id=item, acknowledged=True)
-            await client.publish(topic("event/ack"), encode(acked, encoding), qos=1)
+            await client.publish(topic("event/ack", encoding), encode(acked, encoding), qos=1)
             states = [(await reports.get()) for _ in range(2)]
             assert [(one.id, one.state) for one in states] == [(number, "sent"), (number, "acked")]
             status = await service.status()
@@ -152,7 +154,9 @@ def test_what_was_not_delivered_comes_again_from_the_broker(port: int) -> None:
             running(ChirpStackService(config), stuck),
             aiomqtt.Client("127.0.0.1", port) as client,
         ):
-            await client.publish(topic("event/up"), encode(up_event(b"once"), "protobuf"), qos=1)
+            await client.publish(
+                topic("event/up", "protobuf"), encode(up_event(b"once"), "protobuf"), qos=1
+            )
             await first.get()
         async with running(ChirpStackService(config), got.put):
             assert (await got.get()).payload == b"once"
@@ -166,12 +170,14 @@ def test_strangers_and_nonsense_are_counted_and_confirmed(port: int) -> None:
 
     async def scenario() -> None:
         async with running(service, got.put), aiomqtt.Client("127.0.0.1", port) as client:
-            stranger = topic("event/up", "00" * 8)
+            stranger = topic("event/up", "json", "00" * 8)
             await client.publish(stranger, encode(up_event(b"x"), "json"), qos=1)
             for payload in (b"{", b"[]", b'{"fPort": 1, "data": "*"}', b"[" * 9_000):
-                await client.publish(topic("event/up"), payload, qos=1)
-            await client.publish(topic("event/join"), b"{}", qos=1)
-            await client.publish(topic("event/up"), encode(up_event(b"good"), "json"), qos=1)
+                await client.publish(topic("event/up", "json"), payload, qos=1)
+            await client.publish(topic("event/join", "json"), b"{}", qos=1)
+            await client.publish(
+                topic("event/up", "json"), encode(up_event(b"good"), "json"), qos=1
+            )
             assert (await got.get()).payload == b"good"
             assert service.counters["foreign_data"] == 1
             assert service.counters["event_event"] == 4
