@@ -20,7 +20,14 @@ from protocols.payload.flood import FloodEncoder, FloodRing, FloodSample, level_
 from protocols.payload.history import PLAIN_MODES, decode_levels
 from protocols.payload.ports import SLOT_S, VERSION
 from protocols.payload.spacing import get_segments, put_segments, reading_times
-from protocols.payload.track import TrackEncoder, TrackFix, TrackRing, get_history, get_position
+from protocols.payload.track import (
+    NO_HISTORY,
+    TrackEncoder,
+    TrackFix,
+    TrackRing,
+    get_history,
+    get_position,
+)
 
 KIND_FLOOD, KIND_TRACK, KIND_MISSING = 0, 1, 2
 
@@ -46,10 +53,11 @@ class FloodBackfill(FloodEncoder):
             raise LocalError("empty", "no reading was pushed")
         writer = self._writer
         writer.start(buf, limit)
-        has_rain = self._rained()
-        self._choose(0, limit * 8 - _FLOOD_BITS - 4, 1, has_rain)
-        if has_rain and not self._segments:
-            has_rain = False
+        room = limit * 8 - _FLOOD_BITS - 4
+        self._choose(room, room, 1, False)
+        has_rain = self._rained(self.readings)
+        if has_rain:
+            self._choose(room, room, 1, True)
         _put_head(writer, KIND_FLOOD)
         layout = schema.BACKFILL_FLOOD
         put_field(writer, layout[0], ring.sequence)
@@ -57,9 +65,7 @@ class FloodBackfill(FloodEncoder):
         writer.put(ring.levels[ring.newest], 14)
         put_field(writer, layout[3], ring.rains[ring.newest])
         writer.put(1 if has_rain else 0, 1)
-        put_segments(
-            writer, ring.slots, ring.newest, ring.count, self._segments, schema.INTERVALS_S
-        )
+        _put_segments(writer, ring, self._segments if self.readings else 0, schema.INTERVALS_S)
         length = self._put_history(writer, has_rain)
         self.readings += 1
         ring.drop(self.readings)
@@ -91,9 +97,9 @@ class TrackBackfill(TrackEncoder):
         position = schema.TRACK_ABSOLUTE if absolute else schema.TRACK_MODULO
         put_field(writer, position[0], ring.lats[ring.newest])
         put_field(writer, position[1], ring.lons[ring.newest])
-        put_segments(
-            writer, ring.slots, ring.newest, ring.count, segments, schema.TRACK_INTERVALS_S
-        )
+        if mode == NO_HISTORY:
+            segments = 0
+        _put_segments(writer, ring, segments, schema.TRACK_INTERVALS_S)
         length = self._put_history(writer, mode, segments)
         self.readings += 1
         ring.drop(self.readings)
@@ -110,6 +116,15 @@ def encode_missing_into(buf: bytearray, first_sequence: int, count: int) -> int:
     _put_head(writer, KIND_MISSING)
     put_fields(writer, schema.BACKFILL_MISSING, {"sequence": first_sequence, "count": count})
     return writer.finish(1)
+
+
+def _put_segments(
+    writer: BitWriter, ring: "FloodRing | TrackRing", segments: int, intervals_s: "tuple[int, ...]"
+) -> None:
+    if segments:
+        put_segments(writer, ring.slots, ring.newest, ring.count, segments, intervals_s)
+    else:
+        writer.put(0, 4)  # no older reading goes along, so no spacing matters
 
 
 def _put_head(writer: BitWriter, kind: int) -> None:

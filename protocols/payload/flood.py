@@ -153,9 +153,11 @@ class FloodEncoder:
         writer.start(buf, limit)
         extras = self._extras_wanted(limit)
         room = limit * 8 - _HEAD_BITS - 1 - 4 - extras * _EXTRA_BITS
-        has_rain = limit >= RAIN_LIMIT and self._rained()
-        is_extended = has_rain or not self.is_clock_set
-        self._choose(room - 6 if is_extended else room, room - 6, 0, has_rain)
+        has_rain = False
+        self._choose(room if self.is_clock_set else room - 6, room - 6, 0, False)
+        if limit >= RAIN_LIMIT and self._rained(self.readings):
+            has_rain = True
+            self._choose(room - 6, room - 6, 0, True)
         self._put_head(writer, has_rain)
         self._put_extras(writer, extras)
         self._frames += 1
@@ -164,7 +166,7 @@ class FloodEncoder:
     def _put_history(self, writer: BitWriter, has_rain: bool) -> int:
         ring = self.ring
         put_field(writer, schema.FLOOD_MODE, self._mode)
-        most = self._reach(self._segments)
+        most = self._reach(self._segments) if self.readings else 0
         rains = ring.rains if has_rain else None
         coder = self._coder
         room = writer.limit - writer.position
@@ -172,10 +174,11 @@ class FloodEncoder:
         self.readings = coder.readings
         return writer.finish(1)
 
-    def _rained(self) -> bool:
+    def _rained(self, readings: int) -> bool:
+        """The tip total is not the same in so many readings before the newest."""
         ring = self.ring
         total = ring.rains[ring.newest]
-        return any(ring.rains[ring.newest - back] != total for back in range(1, ring.count))
+        return any(ring.rains[ring.newest - back] != total for back in range(1, readings + 1))
 
     def _reach(self, segments: int) -> int:
         """How many older readings `segments` uniform spacings (0: the grid alone) describe."""
@@ -211,16 +214,16 @@ class FloodEncoder:
         return 1 if time_s % 60 == 0 else 0
 
     def _choose(self, room: int, segments_room: int, first: int, has_rain: bool) -> None:
-        """Set mode and segments (`first` and up) so that most readings fit.
+        """Set mode, segments (`first` and up) and `readings` so that most readings fit.
 
         `room` is for what follows the head without segments, `segments_room` with them.
         """
         ring = self.ring
         rains = ring.rains if has_rain else None
         modes = PLAIN_MODES if has_rain else len(MODES)
-        most = -1
-        before = -1
-        segments = first
+        most = before = -1
+        self._mode = 0
+        self._segments = segments = first
         while segments <= _SEGMENTS_MAX:
             reach = self._reach(segments)
             if segments != 1 and reach <= before:
@@ -245,6 +248,7 @@ class FloodEncoder:
             if most < reach:
                 break  # not even this many fit
             segments += 1
+        self.readings = max(most, 0)
 
     def _put_head(self, writer: BitWriter, has_rain: bool) -> None:
         ring = self.ring

@@ -38,7 +38,7 @@ def unwrap_sequence(
     """
     if last_sequence is None:
         lowest = len(times_s) - 1  # no sequence is negative
-        return nearest(low, modulus, lowest + modulus // 2), False
+        return lowest + (low - lowest) % modulus, False
     step = (low - last_sequence) % modulus
     if last_time_s is None:
         return last_sequence + step, False
