@@ -112,6 +112,12 @@ class UnixNode:
         self._stop()
         self.board.release()
 
+    def reset(self) -> None:
+        """Pull the processor's reset line: everything but the flash starts anew."""
+        if self.running:
+            self.sim.record(self.name, "node.reset_line")
+            self._restart(0)
+
     def close(self) -> None:
         """End the child for good and wait for it."""
         self._stop()

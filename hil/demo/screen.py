@@ -63,19 +63,19 @@ def devices(view: DemoView) -> Table:
         ("stage", "left"),
         ("newest at the city", "left"),
         ("link", "left"),
-        ("frames sent/heard", "right"),
+        ("frames", "right"),
         ("readings made/delivered", "right"),
     ):
         table.add_column(header, justify=justify, no_wrap=True)  # type: ignore[arg-type]
     for device in view.devices.values():
-        heard = f"{device.frames}/{device.frames_heard}" if device.kind != "modbus" else "wired"
+        frames = "wired" if device.kind == "modbus" else str(device.frames)
         stage = "" if device.kind == "vessel" else device.stage
         table.add_row(
             Text(device.name, "bold"),
             Text(stage, COLOURS.get(device.stage, "")),
             device.latest or Text("waiting", "dim"),
             Text(device.link or device.what, "dim"),
-            heard,
+            frames,
             f"{device.sent}/{device.delivered}",
         )
     return table

@@ -18,8 +18,7 @@ class DeviceView:
     link: str = ""  # data rate, RSSI and SNR of the last uplink
     sent: int = 0  # readings that exist at the device
     delivered: int = 0  # distinct readings that the city has decoded
-    frames: int = 0  # uplinks transmitted
-    frames_heard: int = 0  # uplinks that the concentrator received
+    frames: int = 0  # transmitted, join requests included
 
 
 @dataclass
@@ -57,7 +56,7 @@ class DemoView:
     batch_bytes: int = 0
     payload_bytes: int = 0
     broker: str = ""
-    micropython: str = ""
+    frames_heard: int = 0  # intact at the concentrator, from all nodes
 
     @property
     def sent(self) -> int:
@@ -70,10 +69,6 @@ class DemoView:
     @property
     def frames(self) -> int:
         return sum(d.frames for d in self.devices.values())
-
-    @property
-    def frames_heard(self) -> int:
-        return sum(d.frames_heard for d in self.devices.values())
 
     def storm_clock(self) -> str:
         """The time of day in the storm that is played, HH:MM."""

@@ -128,10 +128,10 @@ class Gauge:
         self._lag_s = lag_s
         self._scale = scale
 
-    def series_s(self) -> float:
-        """Where on the series' own time it is."""
-        return self._start_s + self._speed * self._now_s()
+    def at(self, time_s: float) -> float:
+        """The level at a moment of the simulation."""
+        return self._scale * self._series(self._start_s + self._speed * time_s - self._lag_s)
 
     def __call__(self) -> float:
         """The level now."""
-        return self._scale * self._series(self.series_s() - self._lag_s)
+        return self.at(self._now_s())

@@ -41,7 +41,11 @@ class Track:
 
     def __call__(self) -> Fix:
         """Position, speed and course now."""
-        t = self._now_s() % self._period_s
+        return self.at(self._now_s())
+
+    def at(self, time_s: float) -> Fix:
+        """The same at a moment of the simulation."""
+        t = time_s % self._period_s
         for start, end, a, b in self._legs:
             if t < start:
                 return Fix(lat=a[0], lon=a[1])

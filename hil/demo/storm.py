@@ -1,0 +1,406 @@
+"""Runs the demo: nodes, concentrator, gateway, broker and the city's decoder, and keeps count.
+
+`run_demo` starts the parts as their users would: the gateway as `tukad gateway run CONFIG`, the
+city's side as `tukad decode --mqtt URL`, the nodes as MicroPython processes of `hil.bench.Bench`.
+What it counts comes from the ends alone: what the devices' own flash logs hold, and what the city
+decoded.
+"""
+
+import asyncio
+import contextlib
+import json
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hil.bench import MODBUS_NAME, Bench, BenchState
+from hil.demo.children import Child, ChildFailedError
+from hil.demo.view import STAGES, AlarmView, DemoView, DeviceView
+from hil.unix_target import ROOT, micropython
+from sim.world.river import STAGES_MM
+
+SITE = "denpasar-demo"
+STORM_FROM_H, STORM_TO_H = 6.5, 11.0  # hours after 18:00 WITA of 9 September: 00:30 to 05:00
+_MODBUS_INTERVAL_S = 2
+_DRAIN_S = 45.0  # after the storm, for what is still in the air
+_MOSQUITTO = "/usr/sbin/mosquitto"
+
+
+class DemoError(Exception):
+    """The demo cannot run; the text is one line for a person."""
+
+
+@dataclass
+class Feed:
+    """What the city has decoded."""
+
+    readings: dict[tuple[str, str], dict[int, dict[str, Any]]] = field(
+        default_factory=dict[tuple[str, str], dict[int, dict[str, Any]]]
+    )
+    newest: dict[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
+    alarms: list[tuple[float, dict[str, Any]]] = field(
+        default_factory=list[tuple[float, dict[str, Any]]]
+    )
+    batches: int = 0
+    batch_bytes: int = 0
+    trouble: str = ""
+
+    def take(self, line: str) -> None:
+        """One line of `tukad decode`."""
+        try:
+            item: dict[str, Any] = json.loads(line)
+        except ValueError:
+            self.trouble = f"a line of the decoder is not JSON: {line[:60]}"
+            return
+        kind = item.get("kind")
+        if kind == "alarm":
+            self.alarms.append((time.time(), item))
+        elif kind == "reading":
+            key = (str(item["device"]), str(item["stream"]))
+            self.readings.setdefault(key, {})[int(item["sequence"])] = item
+            last = self.newest.get(key[0])
+            if key[1] != "status" and (last is None or item["time_ms"] >= last["time_ms"]):
+                self.newest[key[0]] = item
+        elif kind == "batch":
+            self.batches += 1
+            self.batch_bytes += int(item["bytes"])
+
+    def sequences(self, device: str, streams: tuple[str, ...]) -> set[int]:
+        """The numbers of the readings of a device that have arrived."""
+        found: set[int] = set()
+        for stream in streams:
+            found |= self.readings.get((device, stream), {}).keys()
+        return found
+
+
+def free_port(kind: socket.SocketKind) -> int:
+    """A port of 127.0.0.1 that nobody listens on now."""
+    with socket.socket(socket.AF_INET, kind) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def choose_broker(wanted: str) -> str:
+    """The broker's setting for the gateway: "auto" takes Mosquitto where it is installed."""
+    if wanted == "auto":
+        return "mosquitto" if Path(_MOSQUITTO).exists() else "embedded"
+    if wanted == "mosquitto" and not Path(_MOSQUITTO).exists():
+        raise DemoError(
+            f"{_MOSQUITTO} is not installed (sudo apt install mosquitto); or use --broker embedded"
+        )
+    return wanted
+
+
+def write_config(
+    folder: Path, bench: Bench, broker: str, mqtt_port: int, udp_port: int, modbus_port: int
+) -> Path:
+    """The gateway's configuration and the devices' key files, as an operator would write them."""
+    waspada, siaga, awas = STAGES_MM
+    stages = (
+        f"{{ waspada_mm = {waspada}, siaga_mm = {siaga}, awas_mm = {awas},"
+        ' hysteresis_mm = 100, hold_s = 60, version = "demo" }'
+    )
+    lines = [
+        "[gateway]",
+        f'site = "{SITE}"',
+        'data_dir = "data"',
+        'status_bind = ""',
+        "[mqtt]",
+        f"url = {json.dumps(broker)}",
+        "required_at_start = true",
+        "[broker]",
+        f'bind = "127.0.0.1:{mqtt_port}"',
+        "[lorawan]",
+        f'bind = "127.0.0.1:{udp_port}"',
+        'region = "AS923-2"',
+    ]
+    for device in bench.devices:
+        keys = folder / f"{device.name}.keys"
+        keys.touch(mode=0o600)
+        keys.write_text(f"app_key = {device.app_key}\n")
+        lines += [
+            "[[device]]",
+            f'name = "{device.name}"',
+            f'dev_eui = "{device.dev_eui}"',
+            f'join_eui = "{device.join_eui}"',
+            f'keys = "{keys.name}"',
+            f'kind = "{device.role}"',
+            "interval_s = 10",
+        ]
+        if device.role == "flood":
+            lines.append(f"stages = {stages}")
+    if modbus_port:
+        lines += [
+            "[[modbus]]",
+            'name = "bridge"',
+            f'port = "tcp://127.0.0.1:{modbus_port}"',
+            "[[modbus.sensor]]",
+            f'name = "{MODBUS_NAME}"',
+            'profile = "geolux_lx80"',
+            "unit = 1",
+            f"interval_s = {_MODBUS_INTERVAL_S}",
+            f"height_mm = {bench.modbus_height_mm}",
+            f"stages = {stages}",
+        ]
+    path = folder / "gateway.toml"
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+@dataclass(kw_only=True)
+class Demo:
+    """One run; `view` is always fit to be drawn."""
+
+    folder: Path
+    duration_s: float
+    broker: str
+    forever: bool = False
+    seed: int = 1
+    flood_nodes: int = 3
+
+    def __post_init__(self) -> None:
+        speed = (STORM_TO_H - STORM_FROM_H) * 3600 / self.duration_s
+        self.view = DemoView(
+            title=f"the storm of 10 September 2025 on the Tukad Badung, {speed:.0f} times faster",
+            duration_s=self.duration_s,
+            storm_factor=speed,
+            storm_start="00:30",
+            thresholds_mm=STAGES_MM,
+        )
+        self.feed = Feed()
+        self.notes: list[str] = []
+        self._stop = asyncio.Event()
+        self._seen_alarms = 0
+        self._mqtt_port = free_port(socket.SOCK_STREAM)
+        self._udp_port = free_port(socket.SOCK_DGRAM)
+        self._bench = Bench(
+            gateway=("127.0.0.1", self._udp_port),
+            work_dir=self.folder,
+            seed=self.seed,
+            flood_nodes=self.flood_nodes,
+            storm_speed=speed,
+            storm_from_h=STORM_FROM_H,
+            storm_to_h=STORM_TO_H,
+        )
+        setting = choose_broker(self.broker)
+        is_ours = setting in ("embedded", "mosquitto")
+        self._url = f"mqtt://127.0.0.1:{self._mqtt_port}" if is_ours else setting
+        self.view.broker = {"embedded": "rumqttd"}.get(setting, setting)
+        self._config = write_config(
+            self.folder,
+            self._bench,
+            setting,
+            self._mqtt_port,
+            self._udp_port,
+            self._bench.modbus_port,
+        )
+        for device in self._bench.devices:
+            kind = "vessel" if device.role == "tracker" else "flood"
+            what = "GNSS, LoRaWAN" if kind == "vessel" else "radar on RS-485, LoRaWAN"
+            self.view.devices[device.name] = DeviceView(device.name, kind, what)
+        self.view.devices[MODBUS_NAME] = DeviceView(
+            MODBUS_NAME, "modbus", f"Modbus TCP, every {_MODBUS_INTERVAL_S} s"
+        )
+        self.view.gauge = self._bench.devices[0].name
+        log = self.folder / "gateway.log"
+        tukad = str(Path(sys.executable).with_name("tukad"))
+        self._gateway = Child("the gateway", [tukad, "gateway", "run", str(self._config)], log)
+        self._city = Child(
+            "the city's decoder",
+            [tukad, "decode", "--mqtt", self._url, "--site", SITE, "--batches"],
+            self.folder / "city.log",
+        )
+
+    def stop(self) -> None:
+        """End the run early, in order."""
+        self._stop.set()
+
+    async def run(self, draw: Callable[[DemoView], None]) -> bool:
+        """Play the storm; True when it came to its end (rather than being stopped).
+
+        Raises DemoError when a part cannot start or ends by itself.
+        """
+        try:
+            return await self._run(draw)
+        except ChildFailedError as error:
+            raise DemoError(str(error)) from None
+        finally:
+            self.view.phase = "ending"
+            draw(self.view)
+            self._bench.stop()
+            await self._gateway.stop(10.0)
+            await asyncio.sleep(0.3)  # what the broker has handed over is still on its way
+            await self._city.stop(5.0)
+            self._count_at_the_ends()
+
+    async def _run(self, draw: Callable[[DemoView], None]) -> bool:
+        await self._gateway.start(lambda _line: None)
+        await self._until_listening()
+        await self._city.start(self.feed.take)
+        self._bench.start()
+        began = time.monotonic()
+        self.view.phase = "nodes start and join"
+        cut_s: float | None = None
+        while not self._stop.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stop.wait(), 0.5)
+            self._gateway.check()
+            self._city.check()
+            state = self._bench.state()
+            if state.error:
+                raise DemoError(f"the simulation ended: {state.error}")
+            self.view.elapsed_s = time.monotonic() - began
+            self._update(state)
+            draw(self.view)
+            if self._bench.storm_over and not self.forever:
+                if cut_s is None:
+                    cut_s = self.view.elapsed_s
+                    self._cut_ms = time.time() * 1000
+                    self.view.phase = "storm over, last frames"
+                if self._all_arrived() or self.view.elapsed_s > cut_s + _DRAIN_S:
+                    return True
+        return False
+
+    async def _until_listening(self) -> None:
+        """Wait for the gateway's broker, or for the gateway's last words."""
+        port = self._mqtt_port
+        for _ in range(200):
+            self._gateway.check()
+            if not self._url.endswith(f":{port}"):
+                return
+            with contextlib.suppress(OSError):
+                _, writer = await asyncio.open_connection("127.0.0.1", port)
+                writer.close()
+                await writer.wait_closed()
+                return
+            await asyncio.sleep(0.05)
+        raise DemoError(f"the gateway's broker did not come up; see {self.folder}/gateway.log")
+
+    # What is shown.
+
+    def _update(self, state: BenchState) -> None:
+        view = self.view
+        for node in state.nodes:
+            device = view.devices[node.name]
+            device.frames = node.sent_frames
+            if node.level_mm is not None and node.name == view.gauge:
+                view.truth_mm.append((view.elapsed_s, node.level_mm))
+            if node.crashes and f"{node.name}: {node.crashes[-1]}" not in self.notes:
+                self.notes.append(f"{node.name}: {node.crashes[-1]}")
+        for name, device in view.devices.items():
+            self._update_device(name, device)
+        view.frames_heard = state.frames_received
+        view.batches, view.batch_bytes = self.feed.batches, self.feed.batch_bytes
+        if view.phase.startswith("nodes") and any(d.delivered for d in view.devices.values()):
+            view.phase = "storm"
+        for at, alarm in self.feed.alarms[self._seen_alarms :]:
+            self._show_alarm(at, alarm, state)
+        self._seen_alarms = len(self.feed.alarms)
+
+    def _update_device(self, name: str, device: DeviceView) -> None:
+        sequences = self.feed.sequences(name, ("flood", "track", "geolux_lx80"))
+        device.delivered = len(sequences)
+        device.sent = max(sequences) - min(sequences) + 1 if sequences else 0
+        newest = self.feed.newest.get(name)
+        if newest is None:
+            return
+        values = newest["values"]
+        if "level_mm" in values:
+            level = int(values["level_mm"])
+            device.latest = f"{level / 1000:.3f} m"
+            at_s = self.view.elapsed_s - (time.time() - newest["time_ms"] / 1000)
+            if name == self.view.gauge and at_s >= 0:
+                self.view.seen_mm.append((at_s, level))
+        elif "lat_e5" in values:
+            speed = values.get("sog_dkn")
+            knots = "" if speed is None else f"  {speed / 10:.1f} kn"
+            device.latest = f"{values['lat_e5'] / 1e5:.5f}, {values['lon_e5'] / 1e5:.5f}{knots}"
+
+    def _show_alarm(self, at: float, alarm: dict[str, Any], state: BenchState) -> None:
+        device, level = str(alarm["device"]), int(alarm["level"])
+        if device in self.view.devices and alarm.get("alarm_kind", "stage") == "stage":
+            self.view.devices[device].stage = STAGES[level]
+        latency: float | None = None
+        if alarm["event"] in ("raised", "escalated"):
+            for crossing in state.crossings:
+                if crossing.device == device and crossing.stage == level:
+                    latency = at - crossing.wall_s
+        began = time.time() - self.view.elapsed_s
+        text = str(alarm.get("text_en", ""))
+        self.view.alarms.append(
+            AlarmView(at - began, device, STAGES[level], f"{alarm['event']}: {text}", latency)
+        )
+
+    # What is counted.
+
+    def _all_arrived(self) -> bool:
+        """Whether the city has from every device a reading after the cut, and no gap."""
+        for name, device in self.view.devices.items():
+            newest = self.feed.newest.get(name)
+            if (
+                newest is None
+                or newest["time_ms"] < self._cut_ms
+                or device.sent != device.delivered
+            ):
+                return False
+        return True
+
+    def _count_at_the_ends(self) -> None:
+        """Compare the devices' own logs with what the city decoded, up to the cut."""
+        cut_ms = getattr(self, "_cut_ms", time.time() * 1000)
+        for node in self._bench.nodes:
+            name = node.spec.name
+            device = self.view.devices[name]
+            log = self._read_log(
+                name, node.firmware.flash.read(0, node.firmware.flash.sectors * 4096)
+            )
+            made = {
+                sequence
+                for sequence, time_s, is_uptime in log
+                if is_uptime or (time_s + 1_577_836_800) * 1000 <= cut_ms
+            }
+            seen = self.feed.sequences(name, ("flood", "track"))
+            device.sent, device.delivered = len(made), len(made & seen)
+
+    def _read_log(self, name: str, image: bytes) -> list[tuple[int, int, int]]:
+        path = self.folder / f"{name}.flash"
+        path.write_bytes(image)
+        done = subprocess.run(
+            [
+                micropython(),
+                "-X",
+                "heapsize=8m",
+                str(ROOT / "hil/shim/read_log.py"),
+                path,
+            ],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        if done.returncode:
+            self.notes.append(f"{name}: the reading log could not be read back from its flash")
+            return []
+        rows = (line.split() for line in done.stdout.splitlines())
+        return [(int(a), int(b), int(c)) for a, b, c in rows]
+
+
+async def run_demo(demo: Demo, draw: Callable[[DemoView], None]) -> bool:
+    """`Demo.run` with Ctrl-C and SIGTERM as a wish to stop in order."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, demo.stop)
+    return await demo.run(draw)
+
+
+def has_mosquitto() -> bool:
+    """Whether Mosquitto is installed."""
+    return Path(_MOSQUITTO).exists() or shutil.which("mosquitto") is not None

@@ -1,0 +1,138 @@
+"""Runs a scenario on a target and keeps what a report needs.
+
+Public: `run`, `Result`. Only "unix" is a target here so far: MicroPython processes in virtual time.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hil.actions import schedule
+from hil.expectations import Verdict, check, duty_percent
+from hil.scenario import Scenario
+from hil.world import EPOCH_S, World
+
+TARGETS = ("unix",)
+
+
+@dataclass(kw_only=True)
+class NodeReport:
+    """One node's part of a result; series are (seconds, value)."""
+
+    name: str
+    role: str
+    boots: int
+    sent: int
+    heard: int
+    readings: int
+    missing: int
+    duty_percent: float
+    airtime_s: float
+    energy_mah: dict[str, float]
+    average_ma: float
+    calls: int
+    truth: list[tuple[float, float]] = field(default_factory=list[tuple[float, float]])
+    reported: list[tuple[float, float]] = field(default_factory=list[tuple[float, float]])
+    frames: list[float] = field(default_factory=list[float])
+    alarms: list[tuple[float, int]] = field(default_factory=list[tuple[float, int]])
+
+
+@dataclass(kw_only=True)
+class Result:
+    """One run of one scenario."""
+
+    name: str
+    title: str
+    about: str
+    target: str
+    seed: int
+    duration_s: float
+    wall_s: float
+    digest: str
+    stages_mm: tuple[int, int, int]
+    verdicts: list[Verdict]
+    nodes: list[NodeReport]
+    events: list[tuple[float, str]]
+    lost: dict[str, int]
+    faults: list[str]
+
+    @property
+    def held(self) -> bool:
+        """Whether every expectation held."""
+        return all(verdict.held for verdict in self.verdicts)
+
+    @property
+    def again(self) -> str:
+        """The command that repeats it."""
+        return f"tukad hil run {self.name} --target {self.target} --seed {self.seed}"
+
+
+def run(
+    scenario: Scenario,
+    *,
+    target: str = "unix",
+    seed: int = 1,
+    log_dir: Path | None = None,
+    sink: Callable[[str], object] | None = None,
+    on_progress: Callable[[float], object] | None = None,
+) -> Result:
+    """Play a scenario; every process it started has ended when this returns or raises."""
+    if target not in TARGETS:
+        raise ValueError(f"no target {target}; there are: {', '.join(TARGETS)}")
+    start = time.monotonic()
+    world = World(scenario, seed, log_dir=log_dir, sink=sink)
+    try:
+        for event in scenario.events:
+            schedule(world, event)
+        world.run(on_progress)
+        verdicts = check(world)
+        nodes = [_report(world, name) for name in world.nodes]
+    finally:
+        world.close()
+    return Result(
+        name=scenario.name,
+        title=scenario.title,
+        about=scenario.about,
+        target=target,
+        seed=seed,
+        duration_s=scenario.duration_s,
+        wall_s=time.monotonic() - start,
+        digest=world.sim.trace.digest(),
+        stages_mm=scenario.stages_mm,
+        verdicts=verdicts,
+        nodes=nodes,
+        events=[
+            (t / 1e6, f"{who}: {fields['do']}") for t, who, fields in world.sim.trace.find("event")
+        ],
+        lost=dict(world.medium.lost),
+        faults=[f"{t / 1e6:.3f} s {who}: {what}" for t, who, what in world.sim.faults[:50]],
+    )
+
+
+def _report(world: World, name: str) -> NodeReport:
+    node, seen, energy = world.nodes[name], world.seen[name], world.energy[name]
+    numbers = sorted(seen.readings)
+    span = numbers[-1] - numbers[0] + 1 if numbers else 0
+    return NodeReport(
+        name=name,
+        role=node.spec.role,
+        boots=node.firmware.boots,
+        sent=node.chip.tx_count,
+        heard=seen.heard,
+        readings=len(numbers),
+        missing=span - len(numbers),
+        duty_percent=duty_percent(seen.airtime),
+        airtime_s=sum(length for _, length in seen.airtime) / 1e6,
+        energy_mah=energy.mah(),
+        average_ma=energy.average_ma(),
+        calls=node.firmware.calls,
+        truth=[(t / 1e6, float(mm)) for t, mm in seen.truth],
+        reported=sorted(
+            (when - EPOCH_S, float(level))
+            for when, level in seen.readings.values()
+            if level is not None and when > 0
+        ),
+        frames=[t / 1e6 for t, _ in seen.airtime],
+        alarms=[(t / 1e6, stage) for t, stage in seen.alarms],
+    )
