@@ -1,11 +1,9 @@
-"""A whole batch: header, body by profile, checksum.
+"""A whole batch: header, body by profile, checksum (docs/batch-format.md, section 3).
 
-    byte 0      version 1 (2 bits) | mode (2) | builds on a reference (1) | low bits (3)
-    ...         body
-    last 4      CRC-32C, big-endian, seeded with the catalogue's fingerprint, or with the
-                reference's checksum
-
-The low bits are the last three of the catalogue's version, or of the reference's number.
+profile 1   the range coder's bytes: header fields, then rows; the first is below 0xF0
+profile 0   0xF0, catalogue version (1 byte), batch number (1), then Rice codes
+last 4      CRC-32C, big-endian, seeded with the catalogue's fingerprint, or with the
+            reference's checksum
 """
 
 from collections.abc import Iterable, Sequence
@@ -20,8 +18,7 @@ from gateway.codec.rows import LIMIT, get_groups, get_reference_step, put_groups
 from gateway.codec.state import Model
 from protocols.errors import LocalError
 
-VERSION = 1
-RICE = 0  # modes: 0 is profile 0; 1 and 2 are profile 1 with the prior of that id
+EXTENDED = 0xF0  # first bytes from here: profile 0 and later formats
 RECORDS_MAX = 0xFFFF
 CHECK_BYTES = 4
 NUMBER_BITS = 5
@@ -52,38 +49,50 @@ def encode_batch(
     reference: Batch | None = None,
 ) -> Batch:
     """Like `encode`; the `Batch` can be a later batch's reference once it is acknowledged."""
-    groups = _grouped(catalogue, records)
+    groups = grouped(catalogue, records)
     number = batch_number & NUMBER_MASK
     rows = tuple(row for _, group in groups for row in group)
-    if reference is not None:
+    if reference is None:
+        seed = catalogue.fingerprint
+        body, model = _alone(catalogue, groups, number)
+    else:
         if reference.catalogue.fingerprint != catalogue.fingerprint:
             raise LocalError("reference", "made with another catalogue")
-        if not isinstance(reference.state, Model):
-            raise LocalError("reference", "has no state")
-        model = Model(TRAINED, reference.state)
-        out: list[int] = []
-        put_reference_step(out, model, number - reference.number & NUMBER_MASK)
-        out += put_groups(catalogue, groups, model)
-        body = encode_decisions(out, model.probs, model.counts)
-        head = bytes((VERSION << 6 | model.prior_id << 4 | 8 | reference.number & 7,))
         seed = reference.check
-    else:
-        model = Model(TRAINED)
-        out = [raw_bits(number, NUMBER_BITS), *put_groups(catalogue, groups, model)]
-        body = encode_decisions(out, model.probs, model.counts)
-        trained = model.probs[:], model.counts[:]
-        model.restart(FLAT)
-        flat = encode_decisions(out, model.probs, model.counts)
-        if len(flat) < len(body):
-            body = flat
-        else:
-            model.prior_id = TRAINED
-            model.probs, model.counts = trained
-        head = bytes((VERSION << 6 | model.prior_id << 4 | catalogue.version & 7,))
-        seed = catalogue.fingerprint
-    check = crc32c(head + body, seed)
-    data = head + body + check.to_bytes(CHECK_BYTES, "big")
+        body, model = _built_on(reference, catalogue, groups, number)
+    data = body + crc32c(body, seed).to_bytes(CHECK_BYTES, "big")
     return Batch(number, catalogue, rows, data, model)
+
+
+def _alone(
+    catalogue: Catalogue, groups: list[tuple[int, list[Record]]], number: int
+) -> tuple[bytes, Model]:
+    """A self-contained body: the shorter of two, by the trained prior and by the flat one."""
+    model = Model(TRAINED)
+    out = [0, *put_groups(catalogue, groups, model)]
+    best: tuple[bytes, int, list[int], list[int]] | None = None
+    for prior_id in (TRAINED, FLAT):
+        model.restart(prior_id)
+        fields = (catalogue.version & 7) << 7 | prior_id << 5 | number
+        out[0] = raw_bits(fields, 1 + 3 + 2 + NUMBER_BITS)
+        body = encode_decisions(out, model.probs, model.counts)
+        if best is None or len(body) < len(best[0]):
+            best = body, prior_id, model.probs, model.counts
+    assert best is not None
+    body, model.prior_id, model.probs, model.counts = best
+    return body, model
+
+
+def _built_on(
+    reference: Batch, catalogue: Catalogue, groups: list[tuple[int, list[Record]]], number: int
+) -> tuple[bytes, Model]:
+    if not isinstance(reference.state, Model):
+        raise LocalError("reference", "has no state: it was not made by profile 1")
+    model = Model(TRAINED, reference.state)
+    out = [raw_bits(8 | reference.number & 7, 4)]
+    put_reference_step(out, model, number - reference.number & NUMBER_MASK)
+    out += put_groups(catalogue, groups, model)
+    return encode_decisions(out, model.probs, model.counts), model
 
 
 def decode(data: bytes, catalogues: Iterable[Catalogue], references: Iterable[Batch] = ()) -> Batch:
@@ -91,52 +100,68 @@ def decode(data: bytes, catalogues: Iterable[Catalogue], references: Iterable[Ba
 
     Raises `BatchError` (codes in gateway/codec/errors.py) and then has used nothing of it.
     """
-    if len(data) < 1 + CHECK_BYTES:
+    if len(data) <= CHECK_BYTES:
         raise BatchError("truncated", f"{len(data)} bytes")
-    first = data[0]
-    if first >> 6 != VERSION:
-        raise BatchError("version", f"format version {first >> 6}, this code reads {VERSION}")
-    mode = first >> 4 & 3
-    if mode not in (RICE, FLAT, TRAINED):
-        raise BatchError("prior", f"mode {mode} is not known here")
-    content = data[:-CHECK_BYTES]
+    body = data[:-CHECK_BYTES]
     check = int.from_bytes(data[-CHECK_BYTES:], "big")
-    if first & 8:
-        named = f"batch {first & 7} (mod 8)"
-        fitting = [b for b in references if b.number & 7 == first & 7]
-        origin = next((b for b in fitting if crc32c(content, b.check) == check), None)
-        if origin is None and not fitting:
-            raise BatchError("reference", f"builds on {named}, which is not here")
-        if origin is None:
-            raise BatchError("checksum", f"damaged, or builds on a {named} that is not here")
-        catalogue, body = origin.catalogue, content[1:]
-        if not isinstance(origin.state, Model):
-            raise BatchError("reference", f"builds on {named}, whose state was not kept")
-        model = Model(mode, origin.state)
+    if body[0] >= EXTENDED:
+        raise BatchError("version", f"format 0x{body[0]:02x} is not known here")
+    coder = RangeDecoder(body)
+    if coder.raw(1):
+        low = coder.raw(3)
+        origin = _reference(low, body, check, references)
+        catalogue, model = origin.catalogue, Model(TRAINED, _state(origin))
+        number = origin.number
     else:
+        low = coder.raw(3)
         origin = None
-        named = f"catalogue {first & 7} (mod 8)"
-        known = [c for c in catalogues if c.version & 7 == first & 7]
-        chosen = next((c for c in known if crc32c(content, c.fingerprint) == check), None)
-        if chosen is None and not known:
-            raise BatchError("catalogue", f"made with {named}, which is not here")
-        if chosen is None:
-            raise BatchError("checksum", f"damaged, or made with a {named} that is not here")
-        catalogue, body = chosen, content[1:]
-        model = Model(mode)
+        catalogue = _catalogue(low, body, check, catalogues)
+        prior_id = coder.raw(2)
+        if prior_id not in (FLAT, TRAINED):
+            raise BatchError("prior", f"prior {prior_id} is not known here")
+        number = coder.raw(NUMBER_BITS)
+        model = Model(prior_id)
+    coder.probs, coder.counts = model.probs, model.counts
     try:
-        coder = RangeDecoder(body, model.probs, model.counts)
-        if origin is None:
-            number = coder.raw(NUMBER_BITS)
-        else:
-            number = origin.number + get_reference_step(coder, model) & NUMBER_MASK
+        if origin is not None:
+            number = number + get_reference_step(coder, model) & NUMBER_MASK
         records = get_groups(catalogue, coder, model)
     except (ValueError, OverflowError) as error:
         raise BatchError("structure", str(error)) from None
     return Batch(number, catalogue, tuple(records), data, model)
 
 
-def _grouped(catalogue: Catalogue, records: Sequence[Record]) -> list[tuple[int, list[Record]]]:
+def _catalogue(low: int, body: bytes, check: int, catalogues: Iterable[Catalogue]) -> Catalogue:
+    """The catalogue whose version ends in `low` and that makes the checksum right."""
+    known = [c for c in catalogues if c.version & 7 == low]
+    for catalogue in known:
+        if crc32c(body, catalogue.fingerprint) == check:
+            return catalogue
+    name = f"a catalogue of version {low} modulo 8"
+    if known:
+        raise BatchError("checksum", f"damaged, or made with {name} that is not here")
+    raise BatchError("catalogue", f"made with {name}, which is not here")
+
+
+def _reference(low: int, body: bytes, check: int, references: Iterable[Batch]) -> Batch:
+    """The batch whose number ends in `low` and that makes the checksum right."""
+    known = [b for b in references if b.number & 7 == low]
+    for batch in known:
+        if crc32c(body, batch.check) == check:
+            return batch
+    name = f"a batch of number {low} modulo 8"
+    if known:
+        raise BatchError("checksum", f"damaged, or builds on {name} that is not here")
+    raise BatchError("reference", f"builds on {name}, which is not here")
+
+
+def _state(batch: Batch) -> Model:
+    if not isinstance(batch.state, Model):
+        raise BatchError("reference", f"builds on batch {batch.number}, whose state was not kept")
+    return batch.state
+
+
+def grouped(catalogue: Catalogue, records: Sequence[Record]) -> list[tuple[int, list[Record]]]:
     """Rows by device; checks all that the format cannot carry."""
     if not 0 < len(records) <= RECORDS_MAX:
         raise LocalError("records", f"{len(records)} outside 1..{RECORDS_MAX}")
@@ -157,7 +182,7 @@ def _grouped(catalogue: Catalogue, records: Sequence[Record]) -> list[tuple[int,
                 raise LocalError("values", f"{len(row.values)} for {width} channels")
             if (sequence is not None) != numbered:
                 raise LocalError("sequence", "some rows of a device have one, some not")
-            if not 0 <= row.time_ms < LIMIT or numbered and not 0 <= (sequence or 0) < LIMIT:
+            if not 0 <= row.time_ms < LIMIT or (numbered and not 0 <= (sequence or 0) < LIMIT):
                 raise LocalError("range", f"time {row.time_ms} or sequence {sequence}")
             if not 0 <= row.quality <= 15 or row.time_source not in TIME_SOURCES:
                 raise LocalError("range", f"quality {row.quality}, source {row.time_source}")

@@ -101,18 +101,20 @@ class Column:
     """One channel of one device: past values, errors of the predictors, scale of residuals."""
 
     __slots__ = (
-        "base", "e_hint", "e_last", "e_line", "e_mean", "hint", "mean", "modulus",
-        "pairs", "present", "r1", "r2", "size", "stepped", "v1", "v2",
+        "base", "decay", "e_hint", "e_last", "e_long", "e_mean", "e_trend", "hint", "long", "mean",
+        "modulus", "pairs", "present", "r1", "r2", "size", "slope", "stepped", "v1",
     )  # fmt: skip
 
     def __init__(self, base: int) -> None:
         self.base = base
+        self.decay = 4  # how fast the errors of the predictors are forgotten
         self.present = False  # is v1 a value?
         self.stepped = True  # are values counts of the channel's step?
         self.modulus = 0  # values wrap here; inside, v1 and v2 go on without wrapping
-        self.v1 = self.v2 = 0
-        self.mean = 0  # 16 * running mean
-        self.e_last = self.e_mean = self.e_line = self.e_hint = 0
+        self.v1 = 0
+        # 16 * running means of 4 and 16 values, and of the change
+        self.mean = self.long = self.slope = 0
+        self.e_last = self.e_mean = self.e_long = self.e_trend = self.e_hint = 0
         self.size = 0  # 16 * running mean of |residual|
         self.r1 = self.r2 = 0
         self.hint: int | None = None  # what other columns suggest for the next value
@@ -128,41 +130,51 @@ class Column:
 
     def start(self, value: int) -> None:
         """Take in the first value."""
-        self.v1 = self.v2 = value
-        self.mean = value << 4
-        self.size = self.r1 = self.r2 = 0
-        self.e_last = self.e_mean = self.e_line = self.e_hint = 0
+        self.v1 = value
+        self.mean = self.long = value << 4
+        self.slope = self.size = self.r1 = self.r2 = 0
+        self.e_last = self.e_mean = self.e_long = self.e_trend = self.e_hint = 0
         self.present = True
 
     def expect(self) -> int:
         """The prediction for the next value: that of the predictor that was best of late."""
         e = self.e_last
-        p = self.v1
-        if e:
-            if self.e_mean < e:
-                e = self.e_mean
-                p = (self.mean + 8) >> 4
-            if self.e_line < e:
-                e = self.e_line
-                p = 2 * self.v1 - self.v2
-            if self.hint is not None and self.e_hint < e:
-                p = self.hint
-        return p
+        if not e:
+            return self.v1
+        p = self.v1 << 4
+        if self.e_mean < e:
+            e = self.e_mean
+            p = self.mean
+        if self.e_trend < e:
+            e = self.e_trend
+            p = (self.v1 << 4) + self.slope
+        if self.e_long < e:
+            e = self.e_long
+            p = self.long
+        if self.hint is not None and self.e_hint < e:
+            return self.hint
+        return (p + 8) >> 4
 
     def learn(self, value: int, r: int) -> None:
         """Take in the value and the residual that it left."""
-        v1 = self.v1
-        mean = self.mean
-        d = value - v1
+        d = value - self.v1
+        decay = self.decay
         if d or self.e_last:
-            self.e_last += (abs(d) << 4) - (self.e_last >> 3)
-            self.e_mean += abs((value << 4) - mean) - (self.e_mean >> 3)
-            self.e_line += (abs(d - v1 + self.v2) << 4) - (self.e_line >> 3)
+            v16 = value << 4
+            d16 = d << 4
+            slope = self.slope
+            mean = v16 - self.mean
+            long = v16 - self.long
+            self.e_last += abs(d16) - (self.e_last >> decay)
+            self.e_mean += abs(mean) - (self.e_mean >> decay)
+            self.e_long += abs(long) - (self.e_long >> decay)
+            self.e_trend += abs(d16 - slope) - (self.e_trend >> decay)
+            self.slope = slope + ((d16 - slope) * 5 >> 4)
+            self.mean += mean >> 2
+            self.long += long >> 4
+            self.v1 = value
         if self.hint is not None:
-            self.e_hint += (abs(value - self.hint) << 4) - (self.e_hint >> 3)
-        self.mean = mean + (((value << 4) - mean) >> 2)
-        self.v2 = v1
-        self.v1 = value
+            self.e_hint += (abs(value - self.hint) << 4) - (self.e_hint >> decay)
         a = self.size
         x = abs(r) << 4
         if x > a:

@@ -15,6 +15,8 @@ FLOOR = 24  # probabilities stay within 24/65536 of 0 and 1
 COUNT_MAX = 90
 _TOP = 1 << 48
 _LOW = 1 << 32
+# The top sixteenth of the range is not used: a first byte from 0xF0 is something else.
+_START = _TOP // 16 * 15
 # The step after n observations, of 65536: an average at first, exponential forgetting later.
 RATES = tuple(int(65536 / (n + 1.6)) for n in range(COUNT_MAX + 1))
 
@@ -28,7 +30,7 @@ def encode_decisions(decisions: Iterable[int], probs: list[int], counts: list[in
     """The shortest bytes that decode to `decisions`; `probs` and `counts` end up adapted."""
     out = bytearray()
     rates, limit, floor, ceiling = RATES, COUNT_MAX, FLOOR, 65536 - FLOOR
-    low, size = 0, _TOP
+    low, size = 0, _START
     for d in decisions:
         if d >= 0:
             i = d >> 1
@@ -86,13 +88,13 @@ class RangeDecoder:
 
     __slots__ = ("_code", "_data", "_position", "_size", "counts", "probs")
 
-    def __init__(self, data: bytes, probs: list[int], counts: list[int]) -> None:
+    def __init__(self, data: bytes) -> None:
         self._data = data + bytes(8)
         self._code = int.from_bytes(self._data[:6], "big")
         self._position = 6
-        self._size = _TOP
-        self.probs = probs
-        self.counts = counts
+        self._size = _START
+        self.probs: list[int] = []
+        self.counts: list[int] = []
 
     def bit(self, i: int) -> int:
         """The next bit, with context `i`."""

@@ -71,7 +71,7 @@ def put_groups(
         device = catalogue.devices[index]
         state = _state(model, known, device, 1000 if whole else 1, numbered)
         cells = _put_steps(out, device, rows, model, state)
-        if known is None or known.sequence is None and numbered:
+        if known is None or (known.sequence is None and numbered):
             _put_first(out, catalogue, device, rows[0], cells[0], model, state)
             rows = rows[1:]
             cells = cells[1:]
@@ -102,7 +102,7 @@ def get_groups(catalogue: Catalogue, coder: RangeDecoder, model: Model) -> list[
         device = catalogue.devices[index]
         state = _state(model, known, device, 1000 if whole else 1, bool(numbered))
         _get_steps(coder, device, model, state)
-        if known is None or known.sequence is None and numbered:
+        if known is None or (known.sequence is None and numbered):
             out.append(_get_first(coder, catalogue, index, model, state, bool(numbered)))
             count -= 1
         _get_rows(coder, device, index, count, out, model, state)
@@ -535,7 +535,7 @@ def _get_rows(
 def _record(
     index: int, sequence: int | None, time_ms: int, values: list[int | None], meta: int
 ) -> Record:
-    if not 0 <= time_ms < LIMIT or sequence is not None and not 0 <= sequence < LIMIT:
+    if not 0 <= time_ms < LIMIT or (sequence is not None and not 0 <= sequence < LIMIT):
         raise ValueError(f"time {time_ms} or sequence {sequence}")
     source = TIME_SOURCES[meta & 7]
     return Record(index, sequence, time_ms, tuple(values), meta >> 3, source)

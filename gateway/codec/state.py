@@ -74,8 +74,7 @@ class Model:
     def restart(self, prior_id: int) -> None:
         """Set all contexts to what another prior says."""
         self.prior_id = prior_id
-        self.probs.clear()
-        self.counts.clear()
+        self.probs, self.counts = [], []
         for kind in self.kinds:
             probs, counts = prior(prior_id, kind)
             self.probs += probs
@@ -99,7 +98,9 @@ class Model:
         for left, i in pairwise(device.order):
             if device.channels[i].kind in PAIRED and device.channels[left].kind in PAIRED:
                 state.columns[i].pairs = {}
+                state.columns[i].decay = 3
         if Motion.fits(device):
             state.motion = Motion(device)
+            state.columns[state.motion.lat].decay = state.columns[state.motion.lon].decay = 3
         state.mask = [True] * len(state.columns)
         return state
