@@ -279,15 +279,21 @@ class Node:
         return True
 
     def post_event(
-        self, kind: int, values: "dict[str, int | None]", now_ms: int, tries: int = 6, tag: int = 0
+        self,
+        kind: int,
+        values: "dict[str, int | None]",
+        now_ms: int,
+        tries: int = 6,
+        is_drill: bool = False,
     ) -> int:
-        """Send an event on port 4, confirmed; returns its number."""
+        """Send an event on port 4, confirmed; returns its number, which is its tag too."""
         number = (self.counters.event_number + 1) & 0xFF
         self.counters.event_number = number
         self._counters_dirty = True
         buf = bytearray(16)
-        length = encode_event_into(buf, kind, number, self.clock.now_s(now_ms), values)
-        self.post(ports.PORT_EVENT, bytes(buf[:length]), True, now_ms, tries, tag or number)
+        time_s = self.clock.now_s(now_ms)
+        length = encode_event_into(buf, kind, number, time_s, values, is_drill)
+        self.post(ports.PORT_EVENT, bytes(buf[:length]), True, now_ms, tries, number)
         return number
 
     def _has_work(self, now_ms: int) -> bool:

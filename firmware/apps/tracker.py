@@ -272,14 +272,12 @@ class TrackerApp(App):
             self._alarm(EVENT_MOB, STATE_MOB, now_ms)
 
     def _position(self) -> "dict[str, int | None]":
-        is_drill = int(self._is_drill())
         if not self._has_fix:
-            return {"lat_e5": None, "lon_e5": None, "fix_age_s": None, "is_drill": is_drill}
+            return {"lat_e5": None, "lon_e5": None, "fix_age_s": None}
         return {
             "lat_e5": self._fix.lat_e5,
             "lon_e5": self._fix.lon_e5,
             "fix_age_s": self._node.clock.uptime_s - self._fix_at_s,
-            "is_drill": is_drill,
         }
 
     def _is_drill(self) -> bool:
@@ -289,14 +287,17 @@ class TrackerApp(App):
     def _alarm(self, kind: int, state: int, now_ms: int) -> None:
         self.alarm = state
         self._alarm_step = 0
-        self._alarm_event = self._node.post_event(kind, self._position(), now_ms, _TRIES)
+        self._alarm_event = self._node.post_event(
+            kind, self._position(), now_ms, _TRIES, self._is_drill()
+        )
         self._node.blinker.show(SOS_SENDING, now_ms)
         self._has_news = self._ring.count > 0
 
     def _cancel(self, now_ms: int) -> None:
         self.alarm = 0
         self._alarm_event = -1
-        self._node.post_event(EVENT_SOS_CANCEL, self._position(), now_ms)
+        self._has_news = self._ring.count > 0
+        self._node.post_event(EVENT_SOS_CANCEL, self._position(), now_ms, 6, self._is_drill())
         self._node.blinker.show(DARK, now_ms)
         self._node.blinker.show(SOS_CLOSED, now_ms)
 
@@ -311,6 +312,7 @@ class TrackerApp(App):
         self._alarm_step = step
         if step == cmd.SOS_STEP_CLOSED:
             self.alarm = 0
+            self._has_news = self._ring.count > 0
             self._node.blinker.show(DARK, now_ms)
         self._node.blinker.show(_STEP_PATTERNS[step], now_ms)
 

@@ -11,13 +11,16 @@ from protocols.payload.command import decode_answer, encode_command
 from protocols.payload.event import decode_event
 from protocols.payload.flood import FloodFrame, FloodSample, decode_flood
 from protocols.payload.status import decode_status
+from protocols.payload.track import TrackFix, TrackFrame, decode_track
 from sim.chips.gnss import Fix
 from sim.kernel import SECOND, Simulation
 from sim.radio.concentrator import Concentrator
 from sim.radio.medium import Medium
 from tests.firmware.host.network import Arrived, NetworkDouble
 
+NEAR = (-875_000, 11_522_000)  # the gateway, where modulo positions are resolved
 # Ticks begin five minutes before their wrap, so every run of some length crosses it.
+EPOCH_S = 217_000_000  # seconds since 2020 at the start of a run: November 2026
 TICKS_START_US = ((1 << 30) - 300_000) * 1000
 
 
@@ -47,17 +50,21 @@ class World:
             level_mm=None if level_mm is None else lambda: level_mm(self.now_s),
             rain_mm_h=None if rain_mm_h is None else lambda: rain_mm_h(self.now_s),
             where=where,
+            epoch_s=float(EPOCH_S + ports.EPOCH_UNIX_S),
             log=tmp / "node.log",
             ticks_start_us=TICKS_START_US,
         )
         self.log = tmp / "node.log"
-        self.network = NetworkDouble(self.sim, self.concentrator, self.node.app_key)
+        self.network = NetworkDouble(self.sim, self.concentrator, self.node.app_key, EPOCH_S)
         self.network.on_frame = self._decode
         self.samples: dict[int, FloodSample] = {}
         self.flood: list[FloodFrame] = []
         self.events: list[dict[str, int | None]] = []
         self.event_times: list[float] = []
         self.status: dict[str, object] = {}
+        self.fixes: dict[int, TrackFix] = {}
+        self.track: list[TrackFrame] = []
+        self.track_times: list[float] = []
         self.answers: list[dict[str, int]] = []
         self._number = 0
         self._last: tuple[int, int] | None = None
@@ -91,11 +98,21 @@ class World:
             self._last = newest.sequence, newest.time_s
             for sample in decoded.samples:
                 self.samples.setdefault(sample.sequence, sample)
+        elif frame.port == ports.PORT_TRACK:
+            last, last_s = self._last or (0, None)
+            track = decode_track(frame.data, now_s, *NEAR, last, last_s)
+            self.track.append(track)
+            self.track_times.append(frame.at_s)
+            self._last = track.fixes[0].sequence, track.fixes[0].time_s
+            for fix in track.fixes:
+                self.fixes.setdefault(fix.sequence, fix)
         elif frame.port == ports.PORT_BACKFILL:
             newest_known = self._last[0] if self._last else 0
-            answer = decode_backfill(frame.data, now_s, newest_known)
+            answer = decode_backfill(frame.data, now_s, newest_known, *NEAR)
             for sample in answer.samples:
                 self.samples.setdefault(sample.sequence, sample)
+            for fix in answer.fixes:
+                self.fixes.setdefault(fix.sequence, fix)
         elif frame.port == ports.PORT_EVENT:
             self.events.append(decode_event(frame.data, now_s))
             self.event_times.append(frame.at_s)
