@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO
 
 from gateway.broker import BrokerError, LocalBroker, port_is_free
-from gateway.clock import WallClock, now_ms
+from gateway.clock import WallClock, now_ms, tick_ms
 from gateway.config import ConfigError
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.schema import LedgerFullError
@@ -26,6 +26,8 @@ from gateway.lorawan.config import SettingError
 from gateway.lorawan.service import open_service
 from gateway.model import Alarm, Fault, Health, Reading
 from gateway.rules.engine import Rules
+from gateway.rules.events import EventRule
+from gateway.rules.silence import SilenceRule
 from gateway.rules.stages import Site, StageRule
 from gateway.service import Supervisor, notify, watchdog
 from gateway.settings import Loaded
@@ -60,9 +62,12 @@ class Agent:
         self._broker: LocalBroker | None = None
         self._status = StatusServer(self.health, gateway.status_bind, self._folder / "status.sock")
         site = Site(utc_offset_h=gateway.utc_offset_h, zone=gateway.zone)
+        settings = self.settings
+        stages = settings.stages()
         self.rules = Rules(
-            StageRule(name, stages, self.settings.alarm, site)
-            for name, stages in self.settings.stages().items()
+            [StageRule(name, one, settings.alarm, site) for name, one in stages.items()],
+            EventRule(settings.alarm, site, frozenset(stages)),
+            SilenceRule(settings.intervals_s(), settings.alarm.silent_after, site, tick_ms()),
         )
         self.mqtt: MqttSink
         self.modbus: list[ModbusSource] = []
@@ -90,17 +95,19 @@ class Agent:
 
     async def _decide(self, stored: Sequence[Stored]) -> None:
         alarms = self.rules.decide(stored, now_ms())
-        devices = {one.reading.device for one in stored}
-        if not alarms and not self.rules.is_due(devices):
-            return
+        if alarms or self.rules.is_unsaved:
+            await self._keep_and_announce(alarms)
+
+    async def _keep_and_announce(self, alarms: Sequence[Alarm]) -> None:
+        """An alarm is on disk, with the state of its rule, before it is published."""
 
         def keep(store: Store) -> list[int]:
-            for device in devices:
-                self.rules.save(store, device)
+            self.rules.save(store)
             return [store.add_alarm(alarm) for alarm in alarms]
 
         try:
             numbers = await self.ledger.write(keep)
+            self.rules.saved()
         except LedgerFullError:
             numbers = [0] * len(alarms)
         for number, alarm in zip(numbers, alarms, strict=True):
@@ -177,6 +184,7 @@ class Agent:
             if problem:
                 raise StartError(f"mqtt.url: no broker answers: {problem}")
         missed = self.ledger.call(lambda store: self.rules.recover(store, now_ms()))
+        self.rules.saved()
         for number, alarm in missed:
             self._announce(number, alarm)
         self._make_sources()
@@ -269,6 +277,9 @@ class Agent:
             step = self._clock.step_ms()
             if step:
                 log.warning("clock.step by_ms=%d", step)
+            alarms = self.rules.check_silence(now_ms())
+            if alarms:
+                await self._keep_and_announce(alarms)
             await asyncio.sleep(5)
 
     def _summary(self) -> str:
@@ -329,6 +340,8 @@ class Agent:
                 found["modbus.lost", source.name] = f"{source.lost_held} readings: no disk"
         if self._clock.time_source() == "unknown":
             found["clock.unset", "clock"] = "the clock is not set; is NTP reachable?"
+        for device in self.rules.silence.silent:
+            found["device.silent", device] = "not heard; check its power, antenna and place"
         for part in self._supervisor.health:
             if part.state == "waiting":
                 found["part.failing", part.name] = part.detail

@@ -1,4 +1,4 @@
-"""The gateway's own clock: `now_ms` and how far it can be trusted, `time_source`.
+"""The gateway's own clock: `now_ms`, `tick_ms`, and how far it can be trusted, `time_source`.
 
 A Raspberry Pi has no clock of its own: until NTP answers, its wall time is what it was when it
 went down. The kernel knows whether a time service disciplines the clock (STA_UNSYNC), so it is
@@ -28,6 +28,11 @@ class _Timex(ctypes.Structure):
 def now_ms() -> int:
     """Unix milliseconds of the system clock."""
     return time.time_ns() // 1_000_000
+
+
+def tick_ms() -> int:
+    """Monotonic milliseconds: for durations, never for labels."""
+    return time.monotonic_ns() // 1_000_000
 
 
 def _is_disciplined() -> bool:

@@ -166,9 +166,10 @@ def describe(loaded: Loaded) -> list[tuple[str, str, str]]:
 
 
 def _is_section(value: object) -> bool:
-    if isinstance(value, tuple) and value:
-        value = cast("tuple[object, ...]", value)[0]
-    return is_dataclass(value)
+    first: object = (
+        cast("tuple[object, ...]", value)[0] if isinstance(value, tuple) and value else value
+    )
+    return is_dataclass(first)
 
 
 def _look_up(settings: Settings, key: str) -> object:

@@ -323,4 +323,3 @@ class Ledger:
             aside.name,
             saved,
         )
-

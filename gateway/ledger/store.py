@@ -218,11 +218,14 @@ class Store:
         ).fetchone()
         return None if row is None else reading_from_row(row).reading
 
-    def since(self, device: str, after_id: int, limit: int) -> list[Stored]:
-        """Readings of a device stored after a number, oldest first."""
+    def since(
+        self, device: str | None, stream: str | None, after_id: int, limit: int
+    ) -> list[Stored]:
+        """Readings of a device (or all), of a stream (or all), stored after a number, in order."""
         rows = self._db.execute(
-            f"{_JOINED} WHERE device = ? AND reading.id > ? ORDER BY reading.id LIMIT ?",
-            (device, after_id, limit),
+            f"{_JOINED} WHERE reading.id > ? AND (? IS NULL OR device = ?)"
+            " AND (? IS NULL OR stream.stream = ?) ORDER BY reading.id LIMIT ?",
+            (after_id, device, device, stream, stream, limit),
         )
         return [reading_from_row(row) for row in rows]
 

@@ -9,72 +9,112 @@ loses nor repeats it.
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from gateway.clock import tick_ms
 from gateway.ledger.store import Store, Stored
 from gateway.model import Alarm, Reading
+from gateway.rules.events import STREAM, EventRule
+from gateway.rules.silence import SilenceRule
 from gateway.rules.stages import StageRule
 
 _CHUNK = 1000
-_CHECKPOINT = 500  # readings of one device between two saved states: bounds what recovery reads
+_CHECKPOINT = 500  # readings between two saved states of a rule: bounds what recovery reads
+_EVENTS = "events"
+_SILENCE = "silence"
+
+
+class _Track:
+    """Where a rule stands in the ledger."""
+
+    def __init__(self, rule: StageRule | EventRule) -> None:
+        self.rule = rule
+        self.seen = 0  # number of the last reading fed
+        self.fed = 0  # readings since the state was saved
+
+    def feed(self, one: Stored, now_ms: int) -> Alarm | None:
+        self.seen = max(self.seen, one.id)
+        self.fed += 1
+        return self.rule.feed(one.reading, now_ms)
 
 
 class Rules:
-    """The rules by device."""
+    """The rules: stages by device, events of all, silence of all."""
 
-    def __init__(self, rules: Iterable[StageRule]) -> None:
-        self._rules = {rule.device: rule for rule in rules}
-        self._seen: dict[str, int] = {}  # device -> number of the last reading fed
-        self._saved: dict[str, int] = {}
-        self._fed: dict[str, int] = {}  # readings since the state was saved
-
-    @property
-    def stages(self) -> Mapping[str, StageRule]:
-        """The stage rules by device, for the status."""
-        return self._rules
+    def __init__(
+        self, stages: Iterable[StageRule], events: EventRule, silence: SilenceRule
+    ) -> None:
+        rules = {f"stage/{rule.device}": rule for rule in stages}
+        self._tracks = {key: _Track(rule) for key, rule in rules.items()}
+        self._tracks[_EVENTS] = _Track(events)
+        self._changed: set[str] = set()  # keys whose state is to be saved
+        self.stages: Mapping[str, StageRule] = {rule.device: rule for rule in rules.values()}
+        self.silence = silence
 
     def recover(self, store: Store, now_ms: int) -> list[tuple[int, Alarm]]:
         """Restore every rule and decide on what was stored but not yet decided."""
         missed: list[tuple[int, Alarm]] = []
-        for device, rule in self._rules.items():
-            state: dict[str, Any] | None = store.get_state(f"stage/{device}")
+        for key, track in self._tracks.items():
+            state: dict[str, Any] | None = store.get_state(key)
             if state is not None:
-                rule.restore(state)
-                self._seen[device] = state["seen"]
-            while rows := store.since(device, self._seen.get(device, 0), _CHUNK):
+                track.rule.restore(state)
+                track.seen = state["seen"]
+            device, stream = (None, STREAM) if key == _EVENTS else (key.split("/", 1)[1], None)
+            while rows := store.since(device, stream, track.seen, _CHUNK):
                 for row in rows:
-                    self._seen[device] = row.id
-                    alarm = rule.feed(row.reading, now_ms)
+                    alarm = track.feed(row, now_ms)
                     if alarm is not None:
                         missed.append((store.add_alarm(alarm), alarm))
-            self.save(store, device)
+            self._changed.add(key)
+        silence: dict[str, Any] | None = store.get_state(_SILENCE)
+        if silence is not None:
+            self.silence.restore(silence)
+        self.save(store)
         return missed
 
     def decide(self, stored: Iterable[Stored], now_ms: int) -> list[Alarm]:
         """Feed readings that are on disk; return the alarms to store and publish."""
         alarms: list[Alarm] = []
         for one in sorted(stored, key=lambda s: s.reading.time_ms):
-            rule = self._rules.get(one.reading.device)
-            if rule is None:
-                continue
-            device = rule.device
-            self._seen[device] = max(self._seen.get(device, 0), one.id)
-            self._fed[device] = self._fed.get(device, 0) + 1
-            alarm = rule.feed(one.reading, now_ms)
-            if alarm is not None:
-                alarms.append(alarm)
+            self.silence.heard(one.reading.device, tick_ms())
+            keys = [f"stage/{one.reading.device}"]
+            if one.reading.stream == STREAM:
+                keys.append(_EVENTS)
+            for key in keys:
+                track = self._tracks.get(key)
+                if track is None:
+                    continue
+                alarm = track.feed(one, now_ms)
+                if alarm is not None:
+                    alarms.append(alarm)
+                if alarm is not None or track.fed >= _CHECKPOINT:
+                    self._changed.add(key)
         return alarms
 
     def decide_unstored(self, readings: Iterable[Reading], now_ms: int) -> list[Alarm]:
         """The same while the disk takes nothing: a full disk must not silence a siren."""
         return self.decide([Stored(0, reading) for reading in readings], now_ms)
 
-    def is_due(self, devices: Iterable[str]) -> bool:
-        """Whether a state should be saved although nothing changed."""
-        return any(self._fed.get(device, 0) >= _CHECKPOINT for device in devices)
+    def check_silence(self, now_ms: int) -> list[Alarm]:
+        """Alarms of devices that fell silent or came back."""
+        alarms = self.silence.check(tick_ms(), now_ms)
+        if alarms:
+            self._changed.add(_SILENCE)
+        return alarms
 
-    def save(self, store: Store, device: str) -> None:
-        """Keep a device's state; call it in the transaction that stores its alarm."""
-        rule = self._rules.get(device)
-        if rule is not None:
-            state = rule.to_state() | {"seen": self._seen.get(device, 0)}
-            store.set_state(f"stage/{device}", state)
-            self._fed[device] = 0
+    @property
+    def is_unsaved(self) -> bool:
+        """Whether `save` has something to do."""
+        return bool(self._changed)
+
+    def save(self, store: Store) -> None:
+        """Keep what changed; call it in the transaction that stores the alarms."""
+        for key in tuple(self._changed):
+            if key == _SILENCE:
+                store.set_state(key, self.silence.to_state())
+            else:
+                track = self._tracks[key]
+                store.set_state(key, track.rule.to_state() | {"seen": track.seen})
+                track.fed = 0
+
+    def saved(self) -> None:
+        """The transaction in which `save` ran is on disk."""
+        self._changed.clear()

@@ -2,7 +2,8 @@
 
 A stage begins with the reading that reaches its threshold (or the n-th in a row, by `[alarm]
 confirmations`), and ends when the level has stayed below threshold minus hysteresis for the hold
-time, so that a wave does not toggle a siren. Quality flags play no part: a sensor that a test
+time; it falls to the highest stage that was supported meanwhile, so that no wave toggles a siren.
+Quality flags play no part: a sensor that a test
 calls suspect may be telling of the flood of the century.
 
 The rule is a state machine over (reading) events; time comes from the readings. Readings older than
@@ -16,6 +17,8 @@ from typing import Any
 
 from gateway.model import CLEARED, ESCALATED, LOWERED, RAISED, Alarm, Reading
 from gateway.rules.settings import SCHEMES, AlarmSettings, Stages
+
+_AHEAD_MS = 600_000  # no honest clock is further ahead of ours
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +52,7 @@ class StageRule:
         self.time_ms = 0  # of the newest reading seen
         self._above = 0  # readings in a row that ask for a higher stage
         self._below_ms: int | None = None  # since when the level is below the hysteresis
+        self._kept = 0  # highest stage that a reading supported since then
 
     @property
     def name(self) -> str:
@@ -64,6 +68,7 @@ class StageRule:
             "value_mm": self.value_mm,
             "above": self._above,
             "below_ms": self._below_ms,
+            "kept": self._kept,
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -74,11 +79,16 @@ class StageRule:
         self.value_mm = state["value_mm"]
         self._above = state["above"]
         self._below_ms = state["below_ms"]
+        self._kept = state["kept"]
 
     def feed(self, reading: Reading, decided_ms: int) -> Alarm | None:
         """Take one reading; return the alarm it causes, if any."""
         value = reading.values.get(self._stages.value)
-        if value is None or reading.time_ms <= self.time_ms:
+        if value is None:
+            return None
+        if self.time_ms > decided_ms + _AHEAD_MS:
+            self.time_ms = 0  # a clock was wrong: it must not make us deaf until its date comes
+        if reading.time_ms <= self.time_ms:
             return None
         self.time_ms = reading.time_ms
         self.value_mm = value
@@ -101,10 +111,13 @@ class StageRule:
             return None
         if self._below_ms is None:
             self._below_ms = reading.time_ms
+            self._kept = kept
+        self._below_ms = min(self._below_ms, reading.time_ms)  # a clock may be set back
+        self._kept = max(self._kept, kept)
         if reading.time_ms - self._below_ms < self._stages.hold_s * 1000:
             return None
-        event = CLEARED if kept == 0 else LOWERED
-        return self._change(event, kept, reading, decided_ms)
+        event = CLEARED if self._kept == 0 else LOWERED
+        return self._change(event, self._kept, reading, decided_ms)
 
     def _reached(self, value: int, margin: int) -> int:
         return sum(value >= limit - margin for limit in self._limits)

@@ -11,7 +11,6 @@ import pytest
 from tests.gateway.peers import (
     MOSQUITTO,
     TUKAD,
-    AgentProcess,
     Broker,
     City,
     Link,
@@ -78,12 +77,11 @@ def test_killed_again_and_again_under_load_it_loses_and_repeats_nothing(
         try:
             async with City(broker.port).listening() as city:
                 for _ in range(kills):
-                    agent = AgentProcess(config)
-                    await agent.start()
-                    before = len(city.rows)
-                    await city.until(lambda before=before: len(city.rows) > before)
-                    await asyncio.sleep(dice.uniform(0, 0.2))
-                    assert await agent.end(signal.SIGKILL) == -signal.SIGKILL
+                    async with running(config) as agent:
+                        before = len(city.rows)
+                        await city.until(lambda before=before: len(city.rows) > before)
+                        await asyncio.sleep(dice.uniform(0, 0.2))
+                        assert await agent.end(signal.SIGKILL) == -signal.SIGKILL
                 async with running(config):
                     before = len(city.rows)
                     await city.until(lambda: len(city.rows) > before + 50)
