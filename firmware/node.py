@@ -27,7 +27,6 @@ from protocols.payload.status import (
     FAULT_MEMORY,
     FAULT_RADIO,
     FAULT_STORE,
-    RESET_COMMAND,
     Status,
     StatusEncoder,
 )
@@ -170,14 +169,9 @@ class Node:
 
     def wait_ms(self, now_ms: int) -> int:
         """Milliseconds until `step` is needed, at most a minute."""
-        wait = 60_000
-        for part in (
-            self.network.wait_ms(now_ms),
-            self.app.wait_ms(now_ms),
-            self.blinker.wait_ms(now_ms),
-        ):
-            if 0 <= part < wait:
-                wait = part
+        wait = _sooner(60_000, self.network.wait_ms(now_ms))
+        wait = _sooner(wait, self.app.wait_ms(now_ms))
+        wait = _sooner(wait, self.blinker.wait_ms(now_ms))
         if self._has_work(now_ms) and not self.network.is_busy(now_ms):
             wait = min(wait, max(0, ticks_diff(self._pump_ms, now_ms)))
         if self.reboot_ms is not None:
@@ -464,4 +458,6 @@ class Node:
         self.app.fill(status)
 
 
-RESET_BY_COMMAND = RESET_COMMAND
+def _sooner(wait_ms: int, part_ms: int) -> int:
+    """The shorter of two waits; -1 as the second means never."""
+    return part_ms if 0 <= part_ms < wait_ms else wait_ms
