@@ -14,10 +14,12 @@ from gateway.codec.errors import BatchError
 from gateway.codec.prior import FLAT, TRAINED
 from gateway.codec.rangecoder import RangeDecoder, encode_decisions, raw_bits
 from gateway.codec.records import TIME_SOURCES, Batch, Record
+from gateway.codec.rice import get_rice, put_rice
 from gateway.codec.rows import LIMIT, get_groups, get_reference_step, put_groups, put_reference_step
 from gateway.codec.state import Model
 from protocols.errors import LocalError
 
+RICE = 0xF0
 EXTENDED = 0xF0  # first bytes from here: profile 0 and later formats
 RECORDS_MAX = 0xFFFF
 CHECK_BYTES = 4
@@ -31,14 +33,18 @@ def encode(
     *,
     batch_number: int,
     reference: Batch | None = None,
+    profile: int = 1,
 ) -> bytes:
     """One MQTT payload with all `records` (1..65535), which may be of any devices, in any order.
 
     `batch_number` counts up per site; its last five bits are carried. `reference` is a batch
     that the far application (not the broker) acknowledged, made with the same catalogue.
+    Profile 0 is Rice codes, cheaper to make and longer; it neither takes nor can be a reference.
     Raises `LocalError` for values outside the ranges of `Record`.
     """
-    return encode_batch(catalogue, records, batch_number=batch_number, reference=reference).data
+    return encode_batch(
+        catalogue, records, batch_number=batch_number, reference=reference, profile=profile
+    ).data
 
 
 def encode_batch(
@@ -47,12 +53,19 @@ def encode_batch(
     *,
     batch_number: int,
     reference: Batch | None = None,
+    profile: int = 1,
 ) -> Batch:
     """Like `encode`; the `Batch` can be a later batch's reference once it is acknowledged."""
     groups = grouped(catalogue, records)
     number = batch_number & NUMBER_MASK
     rows = tuple(row for _, group in groups for row in group)
-    if reference is None:
+    model: Model | None = None
+    if profile == 0:
+        if reference is not None:
+            raise LocalError("reference", "profile 0 takes none")
+        seed = catalogue.fingerprint
+        body = bytes((RICE, catalogue.version & 0xFF, number)) + put_rice(catalogue, groups)
+    elif reference is None:
         seed = catalogue.fingerprint
         body, model = _alone(catalogue, groups, number)
     else:
@@ -104,6 +117,8 @@ def decode(data: bytes, catalogues: Iterable[Catalogue], references: Iterable[Ba
         raise BatchError("truncated", f"{len(data)} bytes")
     body = data[:-CHECK_BYTES]
     check = int.from_bytes(data[-CHECK_BYTES:], "big")
+    if body[0] == RICE:
+        return _decode_rice(data, body, check, catalogues)
     if body[0] >= EXTENDED:
         raise BatchError("version", f"format 0x{body[0]:02x} is not known here")
     coder = RangeDecoder(body)
@@ -131,13 +146,26 @@ def decode(data: bytes, catalogues: Iterable[Catalogue], references: Iterable[Ba
     return Batch(number, catalogue, tuple(records), data, model)
 
 
-def _catalogue(low: int, body: bytes, check: int, catalogues: Iterable[Catalogue]) -> Catalogue:
+def _decode_rice(data: bytes, body: bytes, check: int, catalogues: Iterable[Catalogue]) -> Batch:
+    if len(body) < 4:
+        raise BatchError("truncated", f"{len(data)} bytes")
+    catalogue = _catalogue(body[1], body, check, catalogues, 0xFF)
+    try:
+        records = get_rice(catalogue, body[3:])
+    except ValueError as error:
+        raise BatchError("structure", str(error)) from None
+    return Batch(body[2] & NUMBER_MASK, catalogue, tuple(records), data)
+
+
+def _catalogue(
+    low: int, body: bytes, check: int, catalogues: Iterable[Catalogue], mask: int = 7
+) -> Catalogue:
     """The catalogue whose version ends in `low` and that makes the checksum right."""
-    known = [c for c in catalogues if c.version & 7 == low]
+    known = [c for c in catalogues if c.version & mask == low]
     for catalogue in known:
         if crc32c(body, catalogue.fingerprint) == check:
             return catalogue
-    name = f"a catalogue of version {low} modulo 8"
+    name = f"a catalogue of version {low} modulo {mask + 1}"
     if known:
         raise BatchError("checksum", f"damaged, or made with {name} that is not here")
     raise BatchError("catalogue", f"made with {name}, which is not here")

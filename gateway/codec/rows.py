@@ -19,17 +19,13 @@ from gateway.codec.motion import Motion
 from gateway.codec.rangecoder import RangeDecoder
 from gateway.codec.records import TIME_SOURCES, Record
 from gateway.codec.state import PAIRS_MAX, DeviceState, Model
+from gateway.codec.timegrid import grid, nearest
 
 # Contexts of a "row" block.
 REGULAR, SAME_META, SAME_MASK = ZERO, ZERO + 2, ZERO + 3
 SOURCE_CODE = {name: code for code, name in enumerate(TIME_SOURCES)}
 LIMIT = 1 << 43
 Cells = Sequence[int | None]
-
-
-def nearest(number: int, step: int) -> int:
-    """`number / step` to the nearest integer, halves up."""
-    return (2 * number + step) // (2 * step)
 
 
 def put_reference_step(out: list[int], model: Model, step: int) -> None:
@@ -133,9 +129,7 @@ def _state(
 
 def _grid(catalogue: Catalogue, device: Device, model: Model, unit_ms: int) -> tuple[int, int, int]:
     """Origin of the device's time grid, its step, and the step at which the last group began."""
-    anchor_s = catalogue.epoch_s if device.anchor_s is None else device.anchor_s
-    anchor = anchor_s * 1000 // unit_ms
-    step = device.interval_s * 1000 // unit_ms
+    anchor, step = grid(catalogue, device, unit_ms)
     if model.first_ms is None:
         return anchor, step, 0
     return anchor, step, nearest(model.first_ms // unit_ms - anchor, step)
@@ -418,7 +412,10 @@ def _put_rows(
         offset = now - last - steps * step
         skipped = 0
         if row.sequence is not None:
-            skipped = row.sequence - sequence - (steps if steps > 0 else 1)
+            ahead = row.sequence - sequence
+            skipped = ahead - (steps if state.by_slot and steps > 0 else 1)
+            if steps != 1 and (ahead == 1 or ahead == steps):
+                state.by_slot = ahead != 1
             sequence = row.sequence
         gap = (now - last) * unit_ms
         last = now
@@ -496,7 +493,10 @@ def _get_rows(
         gap = (steps * step + offset) * unit_ms
         state.last += steps * step + offset
         if state.sequence is not None:
-            state.sequence += skipped + (steps if steps > 0 else 1)
+            ahead = skipped + (steps if state.by_slot and steps > 0 else 1)
+            if steps != 1 and (ahead == 1 or ahead == steps):
+                state.by_slot = ahead != 1
+            state.sequence += ahead
         values: list[int | None] = [None] * len(device.channels)
         left = None
         guessed = False
@@ -533,9 +533,12 @@ def _get_rows(
 
 
 def _record(
-    index: int, sequence: int | None, time_ms: int, values: list[int | None], meta: int
+    index: int, sequence: int | None, time_ms: int, values: Sequence[int | None], meta: int
 ) -> Record:
     if not 0 <= time_ms < LIMIT or (sequence is not None and not 0 <= sequence < LIMIT):
         raise ValueError(f"time {time_ms} or sequence {sequence}")
+    for value in values:
+        if value is not None and not -LIMIT < value < LIMIT:
+            raise ValueError(f"value {value}")
     source = TIME_SOURCES[meta & 7]
     return Record(index, sequence, time_ms, tuple(values), meta >> 3, source)

@@ -16,8 +16,8 @@ class DeviceState:
     """One device after its last row. Times and steps are in units of 1 s or 1 ms."""
 
     __slots__ = (
-        "columns", "first", "last", "mask", "meta", "motion", "offsets", "regular", "row_base",
-        "sequence", "sequences", "steps", "unit_ms",
+        "by_slot", "columns", "first", "last", "mask", "meta", "motion", "offsets", "regular",
+        "row_base", "sequence", "sequences", "steps", "unit_ms",
     )  # fmt: skip
 
     def __init__(self, unit_ms: int, row_base: int) -> None:
@@ -25,6 +25,7 @@ class DeviceState:
         self.row_base = row_base
         self.first = self.last = 0  # time of the first and of the last row, in units
         self.sequence: int | None = None
+        self.by_slot = True  # does the sequence number count time slots (or rows)?
         self.meta = 0
         self.mask: list[bool] = []  # which channels the last row had
         self.regular = 1  # was the last row on time, in sequence and like the one before?
