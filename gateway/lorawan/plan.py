@@ -40,14 +40,14 @@ class RadioPlan:
         extra = () if place.is_fixed else config.extra_channels_hz
         defaults = () if place.is_fixed else tuple(freq for freq, _, _ in place.channels)
         eirp = max((i for i, dbm in enumerate(EIRP_DBM) if dbm <= place.eirp_dbm), default=0)
-        has_dwell, is_as923 = place.has_dwell, place.name.startswith("AS923")
+        has_dwell = place.has_dwell
         start = MacState(
             rx1_delay_s=config.rx1_delay_s,
             rx1_dr_offset=config.rx1_dr_offset,
             rx2_dr=self.rx2_dr,
             rx2_freq_hz=place.rx2_freq_hz,
             uplink_dwell=has_dwell,
-            downlink_dwell=is_as923,
+            downlink_dwell=False,  # a device starts without it, also in AS923 (RegionAS923.c)
             eirp_index=eirp,
             channels_hz=defaults + extra,
         )

@@ -339,14 +339,14 @@ def test_class_c_leaves_a_device_alone_while_it_listens_in_rx1(site: Site) -> No
 
 def test_what_does_not_fit_waits_for_a_window_where_it_does(site: Site, node: EndDevice) -> None:
     site.sent.clear()
-    _, out = site.server.queue_downlink("node-1", 10, bytes(40), False, 3600, site.now)
+    _, out = site.server.queue_downlink("node-1", 10, bytes(120), False, 3600, site.now)
     site.take(out)
-    site.hear(node.uplink())  # DR2 under the dwell limit carries 11 bytes
+    site.hear(node.uplink())  # DR2 carries 115 bytes
     assert site.sent == []
     site.advance(4000)
     site.hear(node.uplink(), datr="SF8BW125")
     (sent,) = site.sent
-    assert node.read(sent.phy).payload == bytes(40)
+    assert node.read(sent.phy).payload == bytes(120)
     assert sent.txpk["datr"] == "SF8BW125"
 
 
