@@ -17,6 +17,7 @@ from sim.kernel import Simulation
 
 _STEP_US = 20_000  # sockets are looked at least this often in simulated time
 _IDLE_S = 0.1
+_SLIP_US = 30_000  # a stall longer than this is not made up for
 
 
 class Edge(Protocol):
@@ -134,7 +135,8 @@ class ModbusTcpEdge:
 class Pacer:
     """Runs `sim` at `factor` times the wall clock in a thread of its own, until `stop`.
 
-    `lag_ms` is the most the simulation was behind; `error` is what ended the thread, if anything.
+    `lag_ms` is the most the simulation was behind, `slipped_ms` how much later than the wall clock
+    it runs by now because of stalls; `error` is what ended the thread, if anything.
     """
 
     def __init__(self, sim: Simulation, edges: list[Edge], *, factor: float = 1.0) -> None:
@@ -143,6 +145,7 @@ class Pacer:
         self.factor = factor
         self.lock = threading.Lock()
         self.lag_ms = 0.0
+        self.slipped_ms = 0.0
         self.error: BaseException | None = None
         self.on_end: Callable[[], object] | None = None
         self._stop = threading.Event()
@@ -195,6 +198,12 @@ class Pacer:
                 with self.lock:
                     behind_us = wanted_us - (self.sim.next_us() or wanted_us)
                     self.lag_ms = max(self.lag_ms, behind_us / 1000)
+                    if behind_us > _SLIP_US:
+                        # Never hurry after a stall: a receive window one simulated second after an
+                        # uplink must leave the gateway outside one real second. Time slips instead.
+                        start_s += behind_us / 1e6 / self.factor
+                        self.slipped_ms += behind_us / 1000
+                        wanted_us -= behind_us
                     self.sim.run_until(min(wanted_us, self.sim.now_us + _STEP_US))
                     for key, _ in ready:
                         key.data()

@@ -168,13 +168,14 @@ class FloodApp(App):
             return self._sensor.wait_ms(now_ms)
         if self._sensor.is_done:
             return 100
-        if self._again:
-            return max(0, ticks_diff(self._again_ms, now_ms))
         if self._rain is not None and self._rain.is_fresh:
             return 0
-        wait = self._node.clock.ms_to(self._next_s, now_ms)
+        if self._again:
+            wait = max(0, ticks_diff(self._again_ms, now_ms))
+        else:
+            wait = self._node.clock.ms_to(self._next_s, now_ms)
         if wait == 0 and self._node.network.is_busy(now_ms):
-            wait = 100
+            wait = 100  # the sensor waits for the receive windows, asleep and not in a spin
         if self._float is not None:
             settle = self._float.wait_ms(now_ms)
             if 0 <= settle < wait:
