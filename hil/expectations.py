@@ -117,6 +117,12 @@ def _stage_alarm(world: World, expect: ExpectEntry) -> Iterator[Verdict]:
             yield _verdict(expect, name, after <= limit, f"after {after:.1f} s")
 
 
+def _no_alarm(world: World, expect: ExpectEntry) -> Iterator[Verdict]:
+    for name, seen in _each(world, expect, "flood"):
+        raised = [f"stage {stage} at {t / SECOND:.0f} s" for t, stage in seen.alarms if stage]
+        yield _verdict(expect, name, not raised, "; ".join(raised[:5]) or "none")
+
+
 def _sos_heard(world: World, expect: ExpectEntry) -> Iterator[Verdict]:
     for name, seen in _each(world, expect):
         pressed = seen.pressed_us[0] if seen.pressed_us else None
@@ -202,6 +208,7 @@ _CHECKS: dict[str, Callable[[World, ExpectEntry], Iterator[Verdict]]] = {
     "complete": _complete,
     "level_error": _level_error,
     "stage_alarm": _stage_alarm,
+    "no_alarm": _no_alarm,
     "sos_heard": _sos_heard,
     "position": _position,
     "boots": _boots,

@@ -62,6 +62,7 @@ EXPECTATIONS: dict[str, tuple[bool, dict[str, tuple[str, str]]]] = {
         True,
         {"stage": ("integer", "1..3"), "within": ("duration", "after the water passed it")},
     ),
+    "no_alarm": (True, {}),
     "sos_heard": (True, {"within": ("duration", "after the button was pressed")}),
     "position": (
         True,

@@ -26,9 +26,11 @@ FLASH_SECTORS = 352  # what MicroPython leaves for files on a 2 MB Pico
 BOOT_US = 60_000  # from power or reset to the first line of the firmware
 CALL_US = 3  # of a call without a cost of its own
 WAIT_US = 20  # of going to sleep and waking up
+POLL_US = 1_000  # a loop that reads one pin over and over is told of a change, or after this
 CLOCK_START_US = 1_609_459_200_000_000  # 2021-01-01, where an RP2040's clock starts
 
 PWRON, WATCHDOG = 1, 3
+_WAKE_PIN, _WAKE_UART, _HANDLES_UART = 1, 2, 4  # as in simwire
 
 
 def micropython() -> str:
@@ -92,11 +94,15 @@ class UnixNode:
         self._events: deque[int] = deque()
         self._uart_came = False
         self._wait: Event | None = None
-        self._wait_wake = 0
         self._waiting = False
+        self._wait_mask = 0
+        self._polled = -1  # the pin that the last call read
+        self._polling: tuple[Event, int, int] | None = None  # until when, which pin, cost of a read
         self._watchdog: Event | None = None
         self._watchdog_us = 0
+        self._fed_us = 0
         board.target = self
+        board.on_input = self._input
 
     # Power.
 
@@ -157,6 +163,8 @@ class UnixNode:
         self._life += 1
         self.running = False
         self._waiting = False
+        self._polling = None
+        self._wait_mask = 0
         self.sim.cancel(self._wait)
         self.sim.cancel(self._watchdog)
         self._watchdog_us = 0
@@ -179,14 +187,15 @@ class UnixNode:
         self._events.append(pin)
         self._events.append(level)
         if self._waiting:
-            self._wake(1)
+            self._wake(_WAKE_PIN)
 
     def on_uart(self, uart: int) -> None:
         """See `sim.board.Target`."""
-        self._events.append(0x80 + uart)
-        self._events.append(1)
-        if self._waiting:
-            self._wake(2)
+        if self._wait_mask & _HANDLES_UART:
+            self._events.append(0x80 + uart)
+            self._events.append(1)
+        if self._waiting and self._wait_mask & (_WAKE_UART | _HANDLES_UART):
+            self._wake(_WAKE_UART)
 
     def _wake(self, flag: int) -> None:
         # Handlers run even when the sleep goes on: the child is told, and waits for the rest.
@@ -198,6 +207,24 @@ class UnixNode:
         if life == self._life:
             self._waiting = False
             self._answer(b"", flags)
+            self._turn()
+
+    def _poll(self, pin: int, cost_us: int) -> None:
+        """A repeated read: the loop is skipped to the next change of the pin."""
+        due = self.sim.after(POLL_US, self._polled_enough, self._life)
+        self._polling = (due, pin, cost_us)
+
+    def _input(self, pin: int) -> None:
+        if self._polling and self._polling[1] == pin:
+            due, _, cost_us = self._polling
+            self.sim.cancel(due)
+            due = self.sim.after(cost_us, self._polled_enough, self._life)
+            self._polling = (due, -1, cost_us)
+
+    def _polled_enough(self, life: int) -> None:
+        if life == self._life and self._polling:
+            self._polling = None
+            self._answer(bytes([self.board.level(self._polled)]), 0)
             self._turn()
 
     # The child's turn: from an answer to the next call that takes time.
@@ -230,7 +257,10 @@ class UnixNode:
         """Carry out a request; True when it was answered and the turn goes on."""
         writes = request.writes
         for i in range(0, len(writes), 2):
-            self.board.write_pin(writes[i], writes[i + 1])
+            if writes[i] == wire.FEED:
+                self._fed_us = self.sim.now_us
+            else:
+                self.board.write_pin(writes[i], writes[i + 1])
         try:
             outcome = self._perform(request)
         except PowerCutError:
@@ -263,13 +293,18 @@ class UnixNode:
     def _perform(self, request: wire.Request) -> tuple[bytes, int] | None:
         op, x, arg, data = request.op, request.x, request.arg, request.data
         board = self.board
+        polled, self._polled = self._polled, -1
         if op == wire.WAIT:
             self._waiting = True
+            self._wait_mask = x
             self._wait = self.sim.after(arg + WAIT_US, self._woken, self._life, 0)
             return None
         if op == wire.SPI:
             return board.spi(x, data)
         if op == wire.PIN_READ:
+            self._polled = x
+            if polled == x:
+                return self._poll(x, arg)
             return bytes([board.level(x)]), arg
         if op == wire.PIN_WRITE:
             return b"", CALL_US
@@ -295,6 +330,7 @@ class UnixNode:
         board = self.board
         if op == wire.WDT:
             self._watchdog_us = 1000 * arg
+            self._fed_us = self.sim.now_us
             self.sim.cancel(self._watchdog)
             self._watchdog = self.sim.after(self._watchdog_us, self._bite, self._life)
         elif op == wire.PIN_SETUP:
@@ -344,9 +380,14 @@ class UnixNode:
         self._start_in(delay_us + BOOT_US)
 
     def _bite(self, life: int) -> None:
-        if life == self._life:
-            self.sim.record(self.name, "node.watchdog")
-            self._restart(0)
+        if life != self._life:
+            return
+        due_us = self._fed_us + self._watchdog_us
+        if due_us > self.sim.now_us:  # it was fed since
+            self._watchdog = self.sim.at(due_us, self._bite, life)
+            return
+        self.sim.record(self.name, "node.watchdog")
+        self._restart(0)
 
     def _ended(self) -> None:
         """The firmware returned or crashed: a board would sit at its prompt until the watchdog."""

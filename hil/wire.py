@@ -13,6 +13,8 @@ UART_SETUP, UART_WRITE, UART_READ, UART_ANY, UART_PENDING = range(7, 12)
 ADC, RESET, DEEPSLEEP, WDT, RANDOM, PWM = range(12, 18)
 FLASH_READ, FLASH_WRITE, FLASH_ERASE, LOG, FILE = range(18, 23)
 
+FEED = 0xFF  # a pin write that feeds the watchdog
+
 _REQUEST = struct.Struct("<BBHIQ")
 _ANSWER = struct.Struct("<QHBB")
 _ARG = (1 << 48) - 1

@@ -9,10 +9,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from hil.gaps import GapAsker
 from hil.nodes import Node, NodeSpec
 from hil.scenario import NodeEntry, Scenario, node_names
 from protocols.errors import RemoteError
 from protocols.payload import ports
+from protocols.payload.backfill import decode_backfill
 from protocols.payload.event import EVENT_SOS, EVENT_STAGE, decode_event
 from protocols.payload.flood import decode_flood
 from protocols.payload.track import decode_track
@@ -74,6 +76,7 @@ class World:
         self.entries: dict[str, NodeEntry] = {}
         self.seen: dict[str, Seen] = {}
         self.energy: dict[str, EnergyAccount] = {}
+        self.gaps: dict[str, GapAsker] = {}
         self._stage = self._river()
         self._log_dir = log_dir
         if log_dir:
@@ -143,6 +146,7 @@ class World:
         self.network.add(name, node.dev_eui, node.app_key)
         self.nodes[name], self.entries[name] = node, entry
         self.seen[name], self.energy[name] = Seen(), account
+        self.gaps[name] = GapAsker(self.network, name)
         self.sim.after(round(entry.start_s * SECOND) + rng.randrange(2 * SECOND), node.power_on)
 
     def _rain(self) -> Callable[[], float]:
@@ -181,6 +185,8 @@ class World:
                 self._flood(seen, up, received_s)
             elif up.port == ports.PORT_TRACK:
                 self._track(seen, up, received_s)
+            elif up.port == ports.PORT_BACKFILL:
+                self._backfill(seen, up, received_s)
             elif up.port == ports.PORT_EVENT:
                 event = decode_event(up.data, received_s)
                 if event["kind"] == EVENT_STAGE:
@@ -190,6 +196,18 @@ class World:
         except RemoteError as error:
             seen.undecoded += 1
             self.sim.fault(up.device, "payload", port=up.port, why=str(error), data=up.data)
+
+        if seen.last_sequence is not None and self.entries[up.device].role == "flood":
+            self.gaps[up.device].look(seen.readings, seen.last_sequence, up.time_us)
+
+    def _backfill(self, seen: Seen, up: Delivered, received_s: int) -> None:
+        answer = decode_backfill(up.data, received_s, seen.last_sequence or 0)
+        for sample in answer.samples:
+            when = sample.time_s + ports.EPOCH_UNIX_S
+            seen.readings.setdefault(sample.sequence, (when, sample.level_mm))
+        if answer.kind == "missing":
+            first, count = answer.first_sequence, answer.count
+            self.gaps[up.device].gone.update(range(first, first + count))
 
     def _flood(self, seen: Seen, up: Delivered, received_s: int) -> None:
         frame = decode_flood(up.data, received_s, seen.last_sequence, seen.last_time_s)

@@ -149,6 +149,7 @@ class Board:
         self.sim = sim
         self.name = name
         self.target: Target | None = None
+        self.on_input: Callable[[int], object] | None = None  # any input changed, armed or not
         self.uarts = [Uart(sim, self, 0), Uart(sim, self, 1)]
         self.adc: dict[int, Callable[[], float]] = {}  # channel -> volts at the pin
         self.outputs: dict[int, int] = {}
@@ -181,8 +182,11 @@ class Board:
         self._driven[pin] = level
         trigger = self._triggers.get(pin, 0)
         armed = trigger & (RISING if level else FALLING)
-        if level != before and armed and self.target:
-            self.target.on_pin(pin, level)
+        if level != before:
+            if armed and self.target:
+                self.target.on_pin(pin, level)
+            if self.on_input:
+                self.on_input(pin)
 
     # The processor's side.
 

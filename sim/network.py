@@ -135,7 +135,7 @@ class Network:
         join_nonce = session.joins.to_bytes(3, "little")
         if session.dev_addr:
             self._by_addr[session.dev_addr].remove(session)
-        session.dev_addr = self._rng.getrandbits(25).to_bytes(3, "little") + b"\x26"
+        session.dev_addr = self._rng.getrandbits(24).to_bytes(3, "little") + b"\x26"
         self._by_addr.setdefault(session.dev_addr, []).append(session)
         seed = join_nonce + NET_ID + frame[17:19] + bytes(7)
         session.network_key = _ecb(session.app_key, b"\x01" + seed)

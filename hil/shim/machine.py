@@ -417,12 +417,11 @@ class WDT:
     def __init__(self, id=0, timeout=5000):
         if not 0 < timeout <= 8388:
             raise ValueError("timeout exceeds 8388")
-        self._timeout = timeout
-        self.feed()
+        simwire.call(simwire.OP_WDT, 0, timeout)
 
     def feed(self):
-        """Start the time anew."""
-        simwire.call(simwire.OP_WDT, 0, self._timeout)
+        """Start the time anew; it travels with the next call, as an output does."""
+        simwire.write_pin(simwire.FEED, 1)
 
 
 class RTC:

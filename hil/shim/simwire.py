@@ -32,8 +32,10 @@ OP_FLASH_ERASE = 20
 OP_LOG = 21
 OP_FILE = 22
 
+FEED = 0xFF  # a pin write that feeds the watchdog
 WAKE_PIN = 1
 WAKE_UART = 2
+_HANDLES_UART = 4
 
 _REQUEST = "<BBHIq"
 _ANSWER = "<QHBB"
@@ -80,6 +82,8 @@ def spend(us):
 def write_pin(pin, level):
     """Set an output; it travels at the head of the next call."""
     global _write_count
+    if pin == FEED and _write_count and _writes[2 * _write_count - 2] == FEED:
+        return
     if _write_count == 32:
         call(OP_PIN_WRITE, 0, 0)
     _writes[2 * _write_count] = pin
@@ -161,7 +165,7 @@ def wait(us, wake):
         left = deadline - now_us() if us >= 0 else 1 << 47
         for alarm in _alarms:
             left = min(left, max(alarm.due_us - now_us(), 0))
-        call(OP_WAIT, wake, max(left, 0))
+        call(OP_WAIT, wake | (_HANDLES_UART if _uart_handlers else 0), max(left, 0))
         woken = flags & wake
         for alarm in list(_alarms):
             if alarm.due_us <= now_us():

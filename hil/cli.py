@@ -1,0 +1,166 @@
+"""`tukad hil`: run scenarios on simulated or real hardware, list them, report on them."""
+
+import sys
+from pathlib import Path
+
+import rich_click as click
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from hil.report import html, junit, load_results, save
+from hil.run import TARGETS, Result, run
+from hil.scenario import ACTIONS, EXPECTATIONS, Scenario, ScenarioError, available, load
+
+_RESULTS = Path("hil-results")
+
+
+class ScenarioFailure(click.ClickException):
+    """A scenario file that a person must mend."""
+
+    exit_code = 78
+
+
+@click.group()
+def hil() -> None:
+    """Hardware in the loop: firmware against simulated or real hardware."""
+
+
+def _load(name: str) -> Scenario:
+    try:
+        return load(Path(name))
+    except ScenarioError as error:
+        raise ScenarioFailure(str(error)) from None
+
+
+@hil.command("list")
+def list_() -> None:
+    """The scenarios that come with the project."""
+    table = Table(box=None, pad_edge=False)
+    for heading in ("name", "simulated", "nodes", "what it is"):
+        table.add_column(heading)
+    for path in available():
+        scenario = _load(str(path))
+        nodes = sum(node.count for node in scenario.nodes)
+        hours = f"{scenario.duration_s / 3600:.1f} h"
+        table.add_row(scenario.name, hours, str(nodes), scenario.title)
+    Console().print(table)
+
+
+@hil.command()
+def words() -> None:
+    """What a scenario may do (event.do) and demand (expect.what)."""
+    table = Table(box=None, pad_edge=False)
+    for heading in ("event.do", "of", "value"):
+        table.add_column(heading)
+    for name, (needs_node, value) in ACTIONS.items():
+        table.add_row(name, "a node" if needs_node else "the world", value[1] if value else "")
+    Console().print(table)
+    table = Table(box=None, pad_edge=False)
+    for heading in ("expect.what", "keys"):
+        table.add_column(heading)
+    for name, (_, keys) in EXPECTATIONS.items():
+        table.add_row(name, "; ".join(f"{key}: {text}" for key, (_, text) in keys.items()))
+    Console().print(table)
+
+
+@hil.command("run")
+@click.argument("scenarios", nargs=-1, required=True, metavar="SCENARIO...")
+@click.option("--target", type=click.Choice(TARGETS), default="unix", show_default=True)
+@click.option("--seed", type=int, default=1, show_default=True, help="Chance, reproducible.")
+@click.option("--seeds", type=click.IntRange(1), default=1, help="Run so many seeds from --seed.")
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=_RESULTS,
+    show_default=True,
+    help="Folder for results; consoles of the nodes go there too.",
+)
+@click.option("--trace", is_flag=True, help="Keep every traced event as JSON lines.")
+def run_(
+    scenarios: tuple[str, ...], target: str, seed: int, seeds: int, out: Path, trace: bool
+) -> None:
+    """Run scenarios (files, or names of `tukad hil list`; "all" for every one) and judge them."""
+    names = [str(path) for path in available()] if scenarios == ("all",) else list(scenarios)
+    loaded = [_load(name) for name in names]
+    failed = 0
+    console = Console()
+    for scenario in loaded:
+        for number in range(seed, seed + seeds):
+            result = _play(console, scenario, target, number, out, trace)
+            save(result, out)
+            _show(console, result)
+            failed += not result.held
+    if failed:
+        sys.exit(1)
+
+
+def _play(
+    console: Console, scenario: Scenario, target: str, seed: int, out: Path, trace: bool
+) -> Result:
+    out.mkdir(parents=True, exist_ok=True)
+    bar = Progress(
+        TextColumn(f"{scenario.name}, seed {seed}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f} %"),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+    )
+    logs = out / f"{scenario.name}-{target}-{seed}.logs"
+    file = (out / f"{scenario.name}-{target}-{seed}.jsonl").open("w") if trace else None
+    try:
+        with bar:
+            task = bar.add_task("", total=scenario.duration_s)
+            return run(
+                scenario,
+                target=target,
+                seed=seed,
+                log_dir=logs,
+                sink=(lambda line: file.write(line + "\n")) if file else None,
+                on_progress=lambda s: bar.update(task, completed=s),
+            )
+    except FileNotFoundError as error:
+        raise click.ClickException(str(error)) from None
+    finally:
+        if file:
+            file.close()
+
+
+def _show(console: Console, result: Result) -> None:
+    mark = "[green]held[/]" if result.held else "[red]failed[/]"
+    speed = result.duration_s / max(result.wall_s, 1e-9)
+    console.print(
+        f"{result.title}: {mark}  [dim]{result.duration_s / 3600:.1f} h in {result.wall_s:.1f} s, "
+        f"{speed:,.0f} x real time[/]"
+    )
+    for v in result.verdicts:
+        sign = "[green]+[/]" if v.held else "[red]-[/]"
+        console.print(f"  {sign} {v.what:<13} {v.node:<18} {v.found}", highlight=False)
+    if not result.held:
+        console.print(f"  repeat: {result.again}", highlight=False)
+
+
+@hil.command()
+@click.argument(
+    "folder",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    default=_RESULTS,
+)
+@click.option(
+    "--html", "page", type=click.Path(path_type=Path), help="[default: FOLDER/index.html]"
+)
+@click.option("--junit", "xml", type=click.Path(path_type=Path), help="[default: FOLDER/junit.xml]")
+def report(folder: Path, page: Path | None, xml: Path | None) -> None:
+    """Write one HTML page for people and JUnit XML for machines from results in FOLDER."""
+    try:
+        results = load_results(folder)
+    except ValueError as error:
+        raise click.ClickException(str(error)) from None
+    if not results:
+        raise click.ClickException(f"{folder} has no results: run `tukad hil run SCENARIO` first.")
+    page = page or folder / "index.html"
+    xml = xml or folder / "junit.xml"
+    page.write_text(html(results))
+    xml.write_text(junit(results))
+    click.echo(f"{len(results)} results: {page} and {xml}")
