@@ -67,7 +67,7 @@ class Channel:
     kind: str = ""  # one of KINDS; "" takes the kind that name and unit suggest
     # What follows only helps the prediction.
     typical: int | None = None  # a usual value, from which the first in a batch is told
-    spread: int = 0  # mean distance from it; 0: not known
+    spread: int | None = None  # mean distance from it
     step_micro: int = 1_000_000  # values are multiples of step_micro / 10**6, rounded half up
 
     def __post_init__(self) -> None:
@@ -79,6 +79,8 @@ class Channel:
             raise LocalError("channel", f"{self.name!r}: decimals {self.decimals} outside 0..9")
         if not MICRO <= self.step_micro <= STEP_MAX:
             raise LocalError("channel", f"{self.name}: step_micro {self.step_micro}")
+        if not (self.spread is None or 0 <= self.spread < 1 << 63):
+            raise LocalError("channel", f"{self.name}: spread {self.spread}")
 
 
 class Cell:
@@ -93,7 +95,9 @@ class Cell:
         self.modulus = circle * MICRO // self.step if circle * MICRO % self.step == 0 else 0
         self.plain = self.step == MICRO and not self.modulus
         self.guess = None if channel.typical is None else self.to_count(channel.typical)
-        self.scale = (channel.spread * MICRO // self.step).bit_length()
+        # How many bits the first value's distance from the guess may have; see section 5.4.
+        spread = 31 if channel.spread is None else channel.spread * MICRO // self.step
+        self.scale = spread.bit_length()
 
     def to_count(self, value: int) -> int:
         """The nearest count, halves up."""
@@ -227,5 +231,6 @@ class Catalogue:
 
 
 def _device(item: dict[str, Any]) -> Device:
-    channels = tuple(Channel(**channel) for channel in item["channels"])
-    return Device(**{**item, "channels": channels})
+    fields = dict(item)
+    fields["channels"] = tuple(Channel(**channel) for channel in item["channels"])
+    return Device(**fields)

@@ -17,11 +17,11 @@ TOP = BIN + 80  # [bin 8][3]: the first two bits within a bin
 ABSENT = TOP + 24
 BLOCK = ABSENT + 2
 FIRST_SCALE = 7
-BIN_MAX = 44  # |residual| < 2**45
+BIN_MAX = 68  # |residual| < 2**69
 
 
 def put_number(out: list[int], base: int, scale: int, number: int) -> None:
-    """Append `number` (0..2**45) as Exp-Golomb: bin in unary with contexts, then its bits."""
+    """Append `number` (0..2**69) as Exp-Golomb: bin in unary with contexts, then its bits."""
     number += 1
     k = number.bit_length() - 1
     row = base + BIN + scale * 10
@@ -58,7 +58,7 @@ def get_number(coder: RangeDecoder, base: int, scale: int) -> int:
             break
         k += 1
         if k > BIN_MAX:
-            raise ValueError("a number beyond 2**45")
+            raise ValueError("a number beyond 2**69")
     if k == 0:
         return 0
     top = base + TOP + (k if k < 7 else 7) * 3

@@ -25,6 +25,7 @@ _UNIT_STEPS = {
     "degC": (5 / 9, 0.5 / 9, 0.0625),
 }
 _ROWS = 500  # per device; more would not change what is learned
+_ROWS_MIN = 8  # fewer teach a typical value, but neither its spread nor an interval
 
 
 def learned(catalogue: Catalogue, records: Iterable[Record], *, version: int) -> Catalogue:
@@ -67,7 +68,7 @@ def _device(device: Device, rows: Sequence[Record]) -> Device:
 def _interval(gaps_ms: Sequence[int], otherwise: int) -> int:
     """The nominal interval in seconds that tells the gaps in the fewest bits."""
     gaps = sorted(round(gap / 1000) for gap in gaps_ms if gap >= 1000)
-    if not gaps:
+    if len(gaps) < _ROWS_MIN - 1:
         return otherwise
     candidates = {gaps[len(gaps) * share // 100] for share in (5, 10, 20, 30, 40, 50, 60)}
 
@@ -85,6 +86,8 @@ def _channel(channel: Channel, values: Sequence[int]) -> Channel:
     if not values:
         return channel
     typical = median_low(values)
+    if len(values) < _ROWS_MIN:
+        return replace(channel, typical=typical)
     spread = sum(abs(value - typical) for value in values) // len(values)
     return replace(channel, typical=typical, spread=spread, step_micro=_step(channel, values))
 

@@ -2,18 +2,18 @@
 
 Bits go most significant first. Numbers are Elias-gamma (`gamma`) or Rice with a parameter per
 column; signed ones are folded (0, -1, 1, -2, ... become 0, 1, 2, 3, ...). A quotient of
-`ESCAPE` ones announces 48 plain bits. See docs/batch-format.md, section 7.
+`ESCAPE` ones announces 68 plain bits. See docs/batch-format.md, section 7.
 """
 
 import itertools
 from collections.abc import Sequence
 
 from gateway.codec.catalogue import TIME_SOURCES, Catalogue, Cell, Device
-from gateway.codec.records import Record
+from gateway.codec.records import Record, record
 from gateway.codec.timegrid import grid, nearest
 
 ESCAPE = 24
-PLAIN_BITS = 48
+PLAIN_BITS = 68
 _K_MAX = 31
 
 
@@ -53,7 +53,7 @@ class BitWriter:
     def column(self, numbers: Sequence[int]) -> None:
         """Append a Rice parameter and signed numbers."""
         folded = [fold(number) for number in numbers]
-        k = min(range(_K_MAX + 1), key=lambda k: sum(min(f >> k, 72) + 1 + k for f in folded))
+        k = min(range(_K_MAX + 1), key=lambda k: sum(min(f >> k, 100) + 1 + k for f in folded))
         self.put(k, 5)
         for number in folded:
             self.rice(number, k)
@@ -84,7 +84,7 @@ class BitReader:
         while not self.get(1):
             zeros += 1
             if zeros > PLAIN_BITS:
-                raise ValueError("a number beyond 48 bits")
+                raise ValueError("a number beyond 68 bits")
         return (1 << zeros | self.get(zeros)) - 1
 
     def rice(self, k: int) -> int:
@@ -222,10 +222,8 @@ def _get_group(bits: BitReader, catalogue: Catalogue, index: int, count: int) ->
             values = [cell.to_value(value) for value in values]
         rest = iter(values)
         columns.append([next(rest) if flag else None for flag in present])
-    if any(meta & 7 >= len(TIME_SOURCES) for meta in metas):
-        raise ValueError("an unknown time source")
     return [
-        Record(index, sequences[j], times[j] * unit_ms, values, meta >> 3, TIME_SOURCES[meta & 7])
+        record(index, sequences[j], times[j] * unit_ms, values, meta)
         for j, (values, meta) in enumerate(zip(zip(*columns, strict=True), metas, strict=True))
     ]
 

@@ -17,14 +17,13 @@ from gateway.codec.columns import (
 )
 from gateway.codec.motion import Motion
 from gateway.codec.rangecoder import RangeDecoder
-from gateway.codec.records import TIME_SOURCES, Record
+from gateway.codec.records import TIME_SOURCES, Record, record
 from gateway.codec.state import PAIRS_MAX, DeviceState, Model
 from gateway.codec.timegrid import grid, nearest
 
 # Contexts of a "row" block.
 REGULAR, SAME_META, SAME_MASK = ZERO, ZERO + 2, ZERO + 3
 SOURCE_CODE = {name: code for code, name in enumerate(TIME_SOURCES)}
-LIMIT = 1 << 43
 Cells = Sequence[int | None]
 
 
@@ -200,7 +199,7 @@ def _get_first(
     _begun(model, state, now, sequence, meta)
     counts = tuple(values)
     _joined(device, state, counts, _values(device, state, values))
-    return _record(index, sequence, now * unit_ms, values, meta)
+    return record(index, sequence, now * unit_ms, values, meta)
 
 
 def _begun(model: Model, state: DeviceState, now: int, sequence: int | None, meta: int) -> None:
@@ -529,16 +528,4 @@ def _get_rows(
             values[i] = count if cell.plain or not column.stepped else cell.to_value(count)
         if motion is not None:
             motion.learn(values[motion.lat], values[motion.lon], gap)
-        out.append(_record(index, state.sequence, state.last * unit_ms, values, state.meta))
-
-
-def _record(
-    index: int, sequence: int | None, time_ms: int, values: Sequence[int | None], meta: int
-) -> Record:
-    if not 0 <= time_ms < LIMIT or (sequence is not None and not 0 <= sequence < LIMIT):
-        raise ValueError(f"time {time_ms} or sequence {sequence}")
-    for value in values:
-        if value is not None and not -LIMIT < value < LIMIT:
-            raise ValueError(f"value {value}")
-    source = TIME_SOURCES[meta & 7]
-    return Record(index, sequence, time_ms, tuple(values), meta >> 3, source)
+        out.append(record(index, state.sequence, state.last * unit_ms, values, state.meta))

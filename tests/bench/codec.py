@@ -217,7 +217,7 @@ def sparkplug_like(series: Series, records: Sequence[Record]) -> bytes:
 
 
 def gorilla(series: Series, records: Sequence[Record]) -> int:
-    """Bytes of Facebook's Gorilla (VLDB 2015): delta of delta stamps, XOR of doubles, per column."""
+    """Bytes of Gorilla (VLDB 2015): delta of delta stamps, XOR of doubles, per column."""
     groups: dict[int, list[Record]] = {}
     for record in records:
         groups.setdefault(record.device, []).append(record)

@@ -6,7 +6,7 @@ from gateway.codec import TIME_SOURCES, Catalogue, Channel, Device, Record
 from gateway.codec.catalogue import KINDS
 
 NAMES = ("level_mm", "rain", "lat", "lon", "sog_kn", "cog_deg", "x", "y", "rssi", "fcnt")
-big = st.integers(-(2**43) + 1, 2**43 - 1)
+big = st.integers(-(2**63) + 1, 2**63 - 1)
 
 
 @st.composite
@@ -18,7 +18,7 @@ def channels(draw: st.DrawFn) -> tuple[Channel, ...]:
             draw(st.sampled_from([0, 0, 1, 5])),
             draw(st.sampled_from(["", *KINDS])),
             draw(st.none() | st.integers(-1000, 1000)),
-            draw(st.sampled_from([0, 3, 500])),
+            draw(st.sampled_from([None, 0, 3, 500])),
             draw(st.sampled_from([1_000_000, 25_000_000, 3_048_000, 10_000_000])),
         )
         for name in draw(st.lists(st.sampled_from(NAMES), min_size=1, max_size=5, unique=True))
@@ -52,7 +52,7 @@ def rows(draw: st.DrawFn, catalogue: Catalogue) -> list[Record]:
     for index, device in enumerate(catalogue.devices):
         numbered = draw(st.booleans())
         time_ms = start
-        sequence = draw(st.integers(0, 100_000))
+        sequence = draw(st.integers(0, 100_000) | st.integers(0, 2**62))
         values: list[int | None] = [draw(st.integers(-1000, 100_000)) for _ in device.channels]
         for _ in range(draw(st.integers(0 if index else 1, 8))):
             kind = draw(st.sampled_from(["regular", "regular", "jumpy", "wild"]))
@@ -69,7 +69,7 @@ def rows(draw: st.DrawFn, catalogue: Catalogue) -> list[Record]:
                 draw(st.none() | big) if kind == "wild" else (v or 0) + step
                 for v, step in zip(values, steps, strict=False)
             ]
-            values = [v if v is None or abs(v) < 2**43 else 0 for v in values]
+            values = [v if v is None or abs(v) < 2**63 else 0 for v in values]
             out.append(
                 Record(
                     index,
