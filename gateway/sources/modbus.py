@@ -36,6 +36,7 @@ log = logging.getLogger("tukad.modbus")
 
 _DEAD_AFTER = 3  # failed polls in a row
 _PROBE_S_MAX = 60.0
+_PROBE_SHARE = 0.02
 _REOPEN_S_MAX = 30.0
 _HELD_MAX = 10_000  # readings kept in memory while the disk takes none
 
@@ -226,8 +227,10 @@ class ModbusSource:
             return best
         soonest = min(living, key=lambda unit: unit.due)
         free_s = soonest.due - max(now, best.due)
-        is_overdue = now - best.due > _PROBE_S_MAX  # a bus that is never free must not hide it
-        return best if is_overdue or free_s > best.sensor.timeout_ms / 1000 else soonest
+        timeout_s = best.sensor.timeout_ms / 1000
+        # On a bus that is never free the dead may still cost the living this share of their time.
+        is_overdue = now - best.due > timeout_s / _PROBE_SHARE
+        return best if is_overdue or free_s > timeout_s else soonest
 
     async def _poll_one(self, unit: _Unit) -> None:
         sensor = unit.sensor

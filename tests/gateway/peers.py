@@ -77,7 +77,7 @@ class ModbusPeer:
             pass
         finally:
             writer.close()
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, asyncio.CancelledError):
                 await writer.wait_closed()
             self._tasks.discard(task)
 
@@ -178,7 +178,7 @@ class Link:
             pass
         finally:
             writer.close()
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, asyncio.CancelledError):
                 await writer.wait_closed()
             self._tasks.discard(task)
 
@@ -192,7 +192,7 @@ class Link:
                     self.swallowed += len(data)
         finally:
             writer.close()
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, asyncio.CancelledError):
                 await writer.wait_closed()
 
 
@@ -284,12 +284,19 @@ class City:
             self.conflicts += self.rows[key] != row
         self.rows[key] = row
 
-    async def until(self, condition: Callable[[], bool], timeout_s: float = 20) -> None:
+    async def until(self, condition: Callable[[], bool], timeout_s: float = 30) -> None:
         """Wait for a condition on what arrived."""
-        async with asyncio.timeout(timeout_s):
-            while not condition():
-                self.changed.clear()
-                await self.changed.wait()
+        try:
+            async with asyncio.timeout(timeout_s):
+                while not condition():
+                    self.changed.clear()
+                    await self.changed.wait()
+        except TimeoutError:
+            raise AssertionError(
+                f"still not so after {timeout_s} s: {len(self.rows)} rows, {self.repeats} repeats,"
+                f" holes {self.holes()}, {len(self._early)} batches without a catalogue,"
+                f" {self.subscriptions} subscriptions, health {self.health}"
+            ) from None
 
     def latest(self, device: str) -> int:
         """The highest count of a counting sensor that arrived."""

@@ -44,7 +44,7 @@ def write_config(
     path = folder / "gateway.toml"
     path.write_text(
         f'[gateway]\nsite = "test"\ndata_dir = "{folder}/data"\nstatus_bind = ""\n'
-        f"[mqtt]\n{mqtt}\nack_timeout_s = 1.0\nkeepalive_s = 2\nreconnect_s_max = 0.5\n"
+        f"[mqtt]\n{mqtt}\nack_timeout_s = 2.0\nkeepalive_s = 2\nreconnect_s_max = 0.5\n"
         f'[[modbus]]\nname = "bus"\nport = "tcp://127.0.0.1:{modbus_port}"\n{sensors}'
     )
     return path
