@@ -285,7 +285,7 @@ class Node:
         self.counters.event_number = number
         self._counters_dirty = True
         buf = bytearray(16)
-        time_s = self.clock.now_s(now_ms)
+        time_s = self.clock.now_s(now_ms) if self.clock.is_set else None
         length = encode_event_into(buf, kind, number, time_s, values, is_drill)
         self.post(ports.PORT_EVENT, bytes(buf[:length]), True, now_ms, tries, number)
         return number

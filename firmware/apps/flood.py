@@ -337,6 +337,8 @@ class FloodApp(App):
 
     def clock_set(self, moved_s: int, is_first: bool, now_ms: int) -> None:
         """Stamp the readings of this start that had no time, and sample on the true grid."""
+        slot_s = self._slot_s + moved_s  # of a reading under way, which is stored in true time
+        self._slot_s = slot_s - slot_s % self.interval_s
         if is_first:
             self._ring.count = 0
             self._prefill()

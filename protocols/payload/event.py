@@ -33,18 +33,20 @@ PROOF_NONE, PROOF_CURRENT, PROOF_MICROPHONE, PROOF_BOTH, PROOF_FAILED = 0, 1, 2,
 
 LENGTH_MAX = 11
 _TIME_MODULUS = 1 << 14
+_TIME_UNKNOWN = _TIME_MODULUS - 1  # the device's clock was never set; a true one is sent 1 s early
 
 
 def encode_event_into(
     buf: bytearray,
     kind: int,
     number: int,
-    time_s: int,
+    time_s: "int | None",
     values: "dict[str, int | None]",
     is_drill: bool = False,
 ) -> int:
     """Write an event into buf (at least 11 bytes); return its length.
 
+    `time_s` is None while the device's clock was never set: the receiver then uses its own.
     Raises LocalError("kind" | "range" | "limit"); latitude and longitude are known both or neither.
     """
     if not 0 < kind < len(schema.EVENTS):
@@ -56,6 +58,10 @@ def encode_event_into(
     put_field(writer, head[1], kind)
     put_field(writer, head[2], 1 if is_drill else 0)
     put_field(writer, head[3], number)
+    if time_s is None:
+        time_s = _TIME_UNKNOWN
+    elif time_s % _TIME_MODULUS == _TIME_UNKNOWN:
+        time_s -= 1
     put_field(writer, head[4], time_s)
     put_fields(writer, schema.EVENTS[kind][1], values)
     return writer.finish(0)
@@ -66,7 +72,8 @@ def decode_event(
 ) -> "dict[str, int | None]":
     """The event as {"kind", "number", "time_s", "is_drill", ...}; `event_name` names the kind.
 
-    The time is the one nearest to `received_time_s` (seconds since 2020), within 2 h 16 min.
+    The time is the one nearest to `received_time_s` (seconds since 2020), within 2 h 16 min;
+    None when the device did not know it.
     Raises RemoteError("version" | "length" | "value" | "kind").
     """
     reader = BitReader(data)
@@ -78,7 +85,9 @@ def decode_event(
         raise RemoteError("kind", "there is no event %d" % kind)
     low = event["time_low"] or 0
     del event["time_low"]
-    event["time_s"] = nearest(low, _TIME_MODULUS, received_time_s)
+    event["time_s"] = None
+    if low != _TIME_UNKNOWN:
+        event["time_s"] = nearest(low, _TIME_MODULUS, received_time_s)
     get_fields(reader, schema.EVENTS[kind][1], event)
     reader.expect_end(0)
     check_position(event)

@@ -43,6 +43,16 @@ def test_stage_event_vector():
     assert got == values and event.event_name(4) == "stage"
 
 
+def test_an_event_of_a_device_without_a_clock_has_no_time():
+    buf = bytearray(11)
+    values = {"fix_age_s": None, "lat_e5": None, "lon_e5": None}
+    length = event.encode_event_into(buf, event.EVENT_SOS, 1, None, values)
+    assert event.decode_event(bytes(buf[:length]), BASE)["time_s"] is None
+    true_s = BASE - BASE % 16384 + 16383  # would read as "unknown": sent one second early
+    length = event.encode_event_into(buf, event.EVENT_SOS, 1, true_s, values)
+    assert event.decode_event(bytes(buf[:length]), true_s)["time_s"] == true_s - 1
+
+
 def test_every_event_fits_eleven_bytes_and_comes_back():
     for kind in range(1, 10):
         buf = bytearray(11)
