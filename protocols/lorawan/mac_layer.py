@@ -249,8 +249,8 @@ class MacLayer:
             session.rx2_dr = accept.rx2_dr
         self._apply_cf_list(accept.cf_list)
         session.f_cnt_up_reserved = F_CNT_BLOCK
-        if not self.save():
-            session.f_cnt_up_reserved = 0  # reserved again, and stored, before the first uplink
+        # If this fails, a power cut loses the session as a whole, and no counter of it returns.
+        self.save()
         return True
 
     def _apply_cf_list(self, cf_list: bytes) -> None:

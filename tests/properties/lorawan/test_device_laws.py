@@ -78,6 +78,7 @@ class Air:
         self.old_up: list[bytes] = []
         self.old_down: list[bytes] = []
         self.uplinks: list[bytes] = []
+        self.forced: list[bytes] = []  # answers an attacker gives instead
 
     def hear(self, phy: bytes) -> bytes | None:
         rng = self.rng
@@ -97,6 +98,8 @@ class Air:
             answer = None
         if self.old_down and rng.random() < self.replay:
             answer = rng.choice(self.old_down)
+        if self.forced:
+            answer = self.forced.pop(0)
         if answer is not None and rng.random() < self.garble:
             broken = bytearray(answer)
             broken[rng.randrange(len(broken))] ^= 1 << rng.randrange(8)
@@ -209,6 +212,19 @@ class DeviceMachine(RuleBasedStateMachine):
     def cut_power_now(self) -> None:
         self.reboot()
 
+    @rule(confirmed=st.booleans())
+    def cut_power_and_replay_the_last_downlinks(self, confirmed: bool) -> None:
+        self.token += 1
+        self.air.server.outbox.insert(0, (9, b"%d" % self.token, b"", confirmed))
+        self.world.device.send(7, b"", 0, False, self.world.now_ms)
+        self.run_for(20000)
+        self.reboot()
+        self.air.forced = self.air.old_down[-3:]
+        for _ in range(3):
+            self.world.device.send(7, b"", 0, False, self.world.now_ms)
+            self.run_for(MINUTE)
+        self.air.forced = []
+
     @rule(count=st.integers(1, 3))
     def let_the_flash_fail(self, count: int) -> None:
         self.store.fails = count
@@ -234,6 +250,7 @@ class DeviceMachine(RuleBasedStateMachine):
         self.store.cut = None
         self.store.fails = 0
         air.server.outbox.clear()
+        air.forced = []
         end = self.world.elapsed_ms + 2 * HOUR
         acked = False
         while self.world.elapsed_ms < end and not acked:
