@@ -58,16 +58,14 @@ function getField(reader, field) {
 
 function getFields(reader, layout, values) {
   for (var i = 0; i < layout.length; i++) {
-    values[layout[i][0]] = getField(reader, layout[i]);
+    var value = getField(reader, layout[i]);
+    if (layout[i][0] !== "version") {
+      values[layout[i][0]] = value;
+    } else if (value !== VERSION) {
+      fail("version", "payload version " + value + ", known is " + VERSION);
+    }
   }
   return values;
-}
-
-function checkVersion(values) {
-  if (values.version !== VERSION) {
-    fail("version", "payload version " + values.version + ", known is " + VERSION);
-  }
-  delete values.version;
 }
 
 function nearest(low, modulus, reference) {
@@ -353,7 +351,6 @@ function decodeFlood(bytes, receivedS) {
   }
   var reader = new Reader(bytes);
   var head = getFields(reader, FLOOD_HEAD, {});
-  checkVersion(head);
   var raw = head.level_mm === null ? MISSING : head.level_mm + 1024;
   var extended = { is_clock_unset: 0, has_rain: 0, has_segments: 0 };
   var segments = [];
@@ -434,7 +431,6 @@ function decodeTrack(bytes, receivedS) {
   }
   var reader = new Reader(bytes);
   var head = getFields(reader, TRACK_HEAD, {});
-  checkVersion(head);
   var extended = { is_clock_unset: 0, is_drill: 0, has_fault: 0, has_segments: 0 };
   var grid = head.grid;
   var segments = [];
@@ -499,7 +495,6 @@ function decodeStatus(bytes) {
   var data = { type: "status", pages: 0 };
   do {
     var head = getFields(reader, STATUS_HEAD, {});
-    checkVersion(head);
     if (head.page >= STATUS_PAGES.length || data.pages & (1 << head.page) || head.reserved) {
       fail("value", "page " + head.page + " is unknown or there twice");
     }
@@ -529,7 +524,6 @@ function checkPosition(values) {
 function decodeEvent(bytes, receivedS) {
   var reader = new Reader(bytes);
   var data = getFields(reader, EVENT_HEAD, {});
-  checkVersion(data);
   if (data.kind === 0 || data.kind >= EVENTS.length) {
     fail("kind", "there is no event " + data.kind);
   }
@@ -548,7 +542,6 @@ function decodeEvent(bytes, receivedS) {
 function decodeBackfill(bytes, receivedS) {
   var reader = new Reader(bytes);
   var head = getFields(reader, BACKFILL_HEAD, {});
-  checkVersion(head);
   if (head.kind >= BACKFILL_KINDS.length) {
     fail("value", "back-fill kind " + head.kind);
   }
@@ -616,7 +609,6 @@ function decodeAnswer(bytes) {
   var reader = new Reader(bytes);
   var data = getFields(reader, ANSWER, {});
   reader.expectEnd(0);
-  checkVersion(data);
   data.type = "answer";
   return data;
 }
@@ -624,7 +616,6 @@ function decodeAnswer(bytes) {
 function decodeCommand(bytes) {
   var reader = new Reader(bytes);
   var head = getFields(reader, COMMAND_HEAD, {});
-  checkVersion(head);
   if (head.kind === 0 || head.kind >= COMMANDS.length) {
     fail("kind", "there is no command " + head.kind);
   }

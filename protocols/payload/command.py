@@ -23,7 +23,7 @@ drill:      until_time_s (0: off)
 
 from protocols.errors import LocalError, RemoteError
 from protocols.payload import schema
-from protocols.payload.bits import BitReader, BitWriter, get_fields, put_fields
+from protocols.payload.bits import BitReader, BitWriter, check_version, get_fields, put_fields
 from protocols.payload.event import check_position
 from protocols.payload.ports import VERSION
 
@@ -101,9 +101,8 @@ def decode_command(
     data = bytes(data)
     reader = BitReader(data)
     head: dict[str, int | None] = {}
-    get_fields(reader, schema.COMMAND_HEAD, head)
-    if head["version"] != VERSION:
-        raise RemoteError("version", "payload version %d" % (head["version"] or 0))
+    check_version(reader, VERSION)
+    get_fields(reader, schema.COMMAND_HEAD[1:], head)
     kind = head["kind"] or 0
     if not 0 < kind < len(schema.COMMANDS):
         raise RemoteError("kind", "there is no command %d" % kind)
@@ -171,8 +170,7 @@ def decode_answer(data: "bytes | bytearray | memoryview") -> "dict[str, int]":
     """{"number", "kind", "result", "value"}. Raises RemoteError("version" | "length" | "value")."""
     reader = BitReader(data)
     values: dict[str, int | None] = {}
-    get_fields(reader, schema.ANSWER, values)
+    check_version(reader, VERSION)
+    get_fields(reader, schema.ANSWER[1:], values)
     reader.expect_end(0)
-    if values["version"] != VERSION:
-        raise RemoteError("version", "payload version %d" % (values["version"] or 0))
     return {name: values[name] or 0 for name in ("number", "kind", "result", "value")}

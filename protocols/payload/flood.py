@@ -113,7 +113,7 @@ class FloodEncoder:
     Rotating extras, None when unknown (then not sent), all saturate: battery_mv 2400..4260,
     temperature_c -10..52, quality 0..62 (spread, MAD, of the burst in mm), tilt_deg 0..62,
     sensor_snr_db 0..62, downlink_snr_db -32..30, config_number 0..62
-    extra_every      in frames below 19 B one extra goes into every so many frames
+    extra_every      below 19 B one extra goes into every so many frames, twice as often below 51 B
     """
 
     def __init__(self, ring: FloodRing) -> None:
@@ -128,7 +128,7 @@ class FloodEncoder:
         self.sensor_snr_db: int | None = None
         self.downlink_snr_db: int | None = None
         self.config_number: int | None = None
-        self.extra_every = 4
+        self.extra_every = 8
         self.readings = 0  # older readings in the last frame
         self._frames = 0
         self._extra = 0  # the kind to try next
@@ -279,12 +279,11 @@ class FloodEncoder:
         for kind in range(len(schema.FLOOD_EXTRAS)):
             if self._extra_value(kind) is not None:
                 known += 1
-        if limit < 19:
-            wanted = 0 if self._frames % self.extra_every else 1
-        elif limit < 115:
-            wanted = 1 if limit < 51 else 2
+        if limit >= 51:
+            wanted = 1 if limit < 115 else 2
         else:
-            wanted = 8
+            every = self.extra_every if limit < 19 else self.extra_every // 2
+            wanted = 0 if self._frames % max(every, 1) else 1
         return min(wanted, known)
 
     def _put_extras(self, writer: BitWriter, wanted: int) -> None:

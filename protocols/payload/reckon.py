@@ -12,7 +12,7 @@ ELAPSED_S_MAX = 3600  # a prediction stands still after an hour without a report
 _ONE = 8192
 
 # round(8192 * sin(degree)), 0..90.
-_SINES = (
+SINES = (
     0, 143, 286, 429, 571, 714, 856, 998, 1140, 1282, 1423, 1563, 1703, 1843, 1982, 2120,
     2258, 2395, 2531, 2667, 2802, 2936, 3069, 3201, 3332, 3462, 3591, 3719, 3846, 3972, 4096,
     4219, 4341, 4462, 4581, 4699, 4815, 4930, 5043, 5155, 5266, 5374, 5482, 5587, 5691, 5793,
@@ -26,15 +26,15 @@ def _sine(degrees: int) -> int:
     degrees %= 360
     if degrees >= 180:
         return -_sine(degrees - 180)
-    return _SINES[degrees] if degrees <= 90 else _SINES[180 - degrees]
+    return SINES[degrees] if degrees <= 90 else SINES[180 - degrees]
 
 
 def cosine_of_latitude(lat_e5: int) -> int:
     """8192 * cos(latitude), interpolated between degrees; never below 143 (89 degrees)."""
     lat_e5 = min(abs(lat_e5), 8899999)
     degree = lat_e5 // 100000
-    here = _SINES[90 - degree]
-    return here - (here - _SINES[89 - degree]) * (lat_e5 % 100000) // 100000
+    here = SINES[90 - degree]
+    return here - (here - SINES[89 - degree]) * (lat_e5 % 100000) // 100000
 
 
 def wrap_lon(lon_e5: int) -> int:
