@@ -102,11 +102,21 @@ _RADIO_RETRY_MS = 5000
 _IDLE_MS = 3600000  # `step` is called at least so often, so that ticks may wrap
 
 
+def _check(region: Region, settings: Settings) -> None:
+    if settings.dr >= 0 and not region.is_up_dr(settings.dr):
+        raise LocalError("range", "DR%d is no uplink rate of %s" % (settings.dr, region.name))
+    if not 0 <= settings.sub_band <= (8 if region.is_fixed else 0):
+        raise LocalError("range", "sub-band %d in %s" % (settings.sub_band, region.name))
+    if not 1 <= settings.confirmed_trials <= 15:
+        raise LocalError("range", "%d trials, not 1..15" % settings.confirmed_trials)
+
+
 class Device:
     """One end device. See the module's docstring for how it is driven.
 
     `entropy()` returns a random int, 0..2**30 - 1. With OTAA `keys` a stored session goes on
-    after a power cut; without one call `join`, or the first `send` does it.
+    after a power cut; without one call `join`, or the first `send` does it. `LocalError("range")`
+    names a setting that does not suit the region.
     """
 
     def __init__(
@@ -120,6 +130,7 @@ class Device:
     ) -> None:
         self.radio = Radio()
         self.settings = settings = settings or Settings()
+        _check(region, settings)
         self.rx_buf = bytearray(255)
         self.has_deadline = True
         self.deadline_ms = 0
@@ -198,7 +209,7 @@ class Device:
         """
         if not self._mac.is_otaa:
             raise LocalError("abp", "a personalised device cannot join")
-        self._link.start_join(now_ms)
+        self._link.start_join(now_ms, True)
 
     def send(
         self,

@@ -45,7 +45,10 @@ class DutyCycle:
 
     def wait_ms(self, freq_hz: int, airtime_us: int, now_ms: int) -> int:
         """Milliseconds until a frame of `airtime_us` may be sent at `freq_hz`; 0 for now."""
-        wait = max(0, ticks_diff(self._quiet_until_ms, now_ms)) if self._is_quiet else 0
+        wait = 0
+        if self._is_quiet:
+            wait = max(0, ticks_diff(self._quiet_until_ms, now_ms))
+            self._is_quiet = wait > 0
         i = self._region.duty_index(freq_hz)
         if i < 0:
             return wait

@@ -46,6 +46,7 @@ class Link:
         self._rounds = 0
         # Joins.
         self.is_joining = False
+        self._is_forced = False  # the application asked: a downlink does not call it off
         self.join_ms = 0
         self.join_attempts = 0
         self._join_age_s = 0
@@ -65,7 +66,7 @@ class Link:
         self.adr_ack_count = 0
         self._misses = 0
         self._at_bottom = 0
-        self.is_joining = False
+        self.is_joining = self._is_forced
         quarter_s = self._settings.probe_after_s // 4
         self.due_ms = ticks_add(now_ms, self._jitter_ms(3 * quarter_s, 4 * quarter_s))
         return was_lost
@@ -124,8 +125,9 @@ class Link:
         self._rounds += 1
         self.due_ms = ticks_add(now_ms, self._jitter_ms(wait_s // 2, wait_s))
 
-    def start_join(self, now_ms: int) -> None:
-        """Begin to join, at a random moment of the next seconds."""
+    def start_join(self, now_ms: int, forced: bool = False) -> None:
+        """Begin to join, at a random moment of the next seconds; `forced` until it succeeds."""
+        self._is_forced = self._is_forced or forced
         if not self.is_joining:
             self.is_joining = True
             self.join_attempts = 0
@@ -145,4 +147,5 @@ class Link:
     def joined(self, now_ms: int) -> None:
         """A join succeeded."""
         self._rounds = 0
+        self._is_forced = False
         self.heard(now_ms)

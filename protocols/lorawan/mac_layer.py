@@ -49,6 +49,7 @@ class MacLayer:
         self._opts = bytearray(_OPTS_MAX)
         self._ack_owed = False
         self._sent_nonce = 0
+        self.has_asked = False  # the last uplink built wants a downlink
         self.store_failures = 0
         self._app_key: BlockKey | None = None
         if isinstance(keys, Keys):
@@ -57,14 +58,14 @@ class MacLayer:
         self._set_keys()
 
     def _fingerprint(self) -> bytes:
-        """Four bytes that tell one set of keys from another without giving them away."""
+        """Four bytes that tell one set of keys and region from another, giving nothing away."""
         keys = self._keys
         if isinstance(keys, AbpKeys):
             key = BlockKey(self._aes, keys.nwk_s_key)
-            name = keys.app_s_key
+            name = keys.app_s_key + self._region.name.encode()
         else:
             key = BlockKey(self._aes, keys.app_key)
-            name = keys.dev_eui + keys.join_eui
+            name = keys.dev_eui + keys.join_eui + self._region.name.encode()
         key.cmac_into(key.mac, name, len(name))
         return bytes(key.mac[:4])
 
@@ -173,13 +174,10 @@ class MacLayer:
         """Write the next data uplink, after `reserve_counter`; its length.
 
         With `frames.NO_PORT` only the answers travel: in FOpts, or on port 0 when they are many.
-        `asks` sets ADRACKReq and, where it fits, adds LinkCheckReq.
+        `asks` sets ADRACKReq, if ADR is on, and adds LinkCheckReq, if it fits: see `has_asked`.
         """
         session, responder = self.session, self.responder
         limit = self._region.payload_limit(dr, session.up_dwell)
-        wanted = responder.wants_link_check
-        if asks:
-            responder.wants_link_check = True
         f_ctrl = (
             (frames.ADR if self._settings.adr else 0)
             | (frames.ADR_ACK_REQ if asks and self._settings.adr else 0)
@@ -190,12 +188,11 @@ class MacLayer:
             opts_len = 0
             f_port = 0
             payload = self._opts
-            payload_len = responder.compose_into(self._opts, min(limit, _OPTS_MAX))
+            payload_len = responder.compose_into(self._opts, min(limit, _OPTS_MAX), asks)
         else:
             room = min(frames.F_OPTS_MAX, limit - payload_len)
-            opts_len = responder.compose_into(self._opts, room)
-        if not asks:
-            responder.wants_link_check = wanted
+            opts_len = responder.compose_into(self._opts, room, asks)
+        self.has_asked = responder.has_asked or (asks and self._settings.adr)
         size = frames.encode_data_into(
             buf,
             m_type,

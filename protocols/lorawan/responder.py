@@ -29,7 +29,8 @@ class Responder:
         self._scratch = bytearray(8)
         self.obeys_adr = True
         self.battery = 255
-        self.wants_link_check = False
+        self.wants_link_check = False  # the application asked
+        self.has_asked = False  # a LinkCheckReq is in the last frame composed
         self.wants_time = False
         # Set by `obey` for the device to tell; it clears the flags.
         self.has_link = False
@@ -54,15 +55,16 @@ class Responder:
         """Whether an answer has not been sent even once."""
         return self._is_fresh and self.owed > 0
 
-    def compose_into(self, out: bytearray, limit: int) -> int:
+    def compose_into(self, out: bytearray, limit: int, asks: bool) -> int:
         """Copy the answers, then the requests that fit, to `out`; return the length.
 
         At most `limit` bytes and whole commands. Answers that do not fit stay out; the network
-        asks again.
+        asks again. `asks` adds a LinkCheckReq that the application did not ask for.
         """
         end = self._copy(self._session.sticky, self._session.sticky_len, out, 0, limit)
         end = self._copy(self._once, self._once_len, out, end, limit)
-        if self.wants_link_check and end < limit:
+        self.has_asked = (asks or self.wants_link_check) and end < limit
+        if self.has_asked:
             out[end] = mac.LINK_CHECK
             end += 1
         if self.wants_time and end < limit:
@@ -118,7 +120,8 @@ class Responder:
             at += 1
             values = command.values
             if command.cid == mac.LINK_CHECK:
-                if self.wants_link_check:
+                if self.has_asked:
+                    self.has_asked = False
                     self.wants_link_check = False
                     self.has_link = True
                     self.margin_db, self.gateway_count = values

@@ -277,7 +277,7 @@ class Sender:
         if confirmed:
             trials = max(trials, self._settings.confirmed_trials)
         self._poll_wanted = False
-        self._begin(job, dr, asks, trials)
+        self._begin(job, dr, asks and (mac.has_asked or job == _MAC), trials)
         self._is_confirmed = confirmed
         return True
 

@@ -320,3 +320,67 @@ def test_nothing_is_allocated_from_the_end_of_an_uplink_to_the_end_of_the_window
             finally:
                 heap_unlock()
             assert windows == (1 if class_c else 2)
+
+
+def test_settings_that_do_not_suit_the_region_are_named():
+    for name, value, region_name in (
+        ("dr", 7, "AS923-2"),
+        ("sub_band", 1, "AS923-2"),
+        ("sub_band", 9, "US915"),
+        ("confirmed_trials", 0, "AS923-2"),
+    ):
+        settings = dev.Settings()
+        setattr(settings, name, value)
+        try:
+            World(Network(region_name), settings=settings)
+        except LocalError as error:
+            assert error.code == "range"
+        else:
+            assert False, name
+
+
+def test_a_record_of_another_region_is_not_used():
+    world = joined()
+    again = World(Network("EU868"), store=world.store)
+    assert not again.device.joined
+
+
+def test_late_steps_skip_a_window_and_lose_nothing_else():
+    world = joined()
+    device = world.device
+    assert device.send(1, b"x", 1, True, world.now_ms)
+    while device.step(world.now_ms) != dev.OP_TX:
+        world.advance(max(1, ticks_diff(device.deadline_ms, world.now_ms)))
+    device.tx_done(world.now_ms)
+    end_ms = world.now_ms
+    assert device.step(ticks_add(end_ms, 1500)) == dev.OP_SLEEP
+    assert device.step(device.deadline_ms) == dev.OP_RX
+    after = ticks_diff(device.deadline_ms, end_ms)
+    assert after > 2000 and device.radio.freq_hz == 921400000 and device.radio.sf == 10
+    device.rx_timeout(ticks_add(end_ms, 2200))
+    world.advance(2200)
+    assert world.run(60000, lambda: dev.EV_NO_ACK in world.kinds())
+
+
+def test_an_untaken_downlink_is_not_overwritten():
+    settings = dev.Settings()
+    settings.class_c = True
+    world = joined(settings=settings)
+    world.run(10000)
+    first, second = world.network.downlink(3, b"first"), world.network.downlink(3, b"second")
+    world.deliver(first)
+    world.device.step(world.now_ms)
+    world.deliver(second)
+    assert world.device.rejected == 1
+    world.run(10)
+    world.deliver(second)  # the network sends it again
+    world.run(10)
+    assert [e[3] for e in world.events if e[0] == dev.EV_DOWNLINK] == [b"first", b"second"]
+
+
+def test_a_join_asked_for_is_not_called_off_by_a_downlink():
+    world = joined()
+    assert world.device.send(1, b"x", 1, True, world.now_ms)
+    world.device.join(world.now_ms)
+    world.run(60000)
+    assert len(world.network.dev_nonces) == 2
