@@ -287,7 +287,7 @@ def test_antenna_switch_on_dio2_must_be_enabled() -> None:
 
 
 @pytest.mark.parametrize(
-    ("sf", "length", "airtime_us"),  # fmt: skip
+    ("sf", "length", "airtime_us"),
     # Published by the maker's calculator: header and CRC on, 4/5, 8 symbols of preamble.
     [
         (7, 24, 61_696),
