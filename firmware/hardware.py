@@ -148,3 +148,10 @@ def blinker(board: Board) -> Blinker:
 def siren(board: Board) -> "machine.Pin | None":
     """The siren's relay."""
     return _output(board, "siren")
+
+
+def siren_current(board: Board) -> "Voltmeter | None":
+    """The amplifier's current, as milliamperes where the others have millivolts."""
+    if not board.has("siren_adc"):
+        return None
+    return Voltmeter(machine.ADC(machine.Pin(board.get("siren_adc"))), board.get("siren_full_ma"))

@@ -40,6 +40,8 @@ KEYS = (
     ("rain", 0, 48, False),  # reed contact to ground, pulled up: one falling edge a tip
     ("float", 0, 48, False),  # float switch to ground, pulled up: low is wet
     ("siren", 0, 48, False),  # high sounds
+    ("siren_adc", 0, 48, False),  # the amplifier's current, as proof of sound
+    ("siren_full_ma", 100, 60_000, False),  # for 65535 of `read_u16`
     ("sos", 0, 48, False),  # button to ground, pulled up
     ("buzzer", 0, 48, False),
     ("led", 0, 48, False),

@@ -134,6 +134,9 @@ class Sx126x:
         self.is_asleep = False
         self._is_receiving = False
         self._is_continuous = False
+        self._freq_hz = 0
+        self._sf = 0
+        self._bw_hz = 0
         self._limit_ms = 0  # when the operation must be over
         self._is_running = False
         self.irq_seen = False
@@ -428,6 +431,9 @@ class Sx126x:
         crc_on: bool,
         preamble: int,
     ) -> None:
+        self._freq_hz = freq_hz
+        self._sf = sf
+        self._bw_hz = bw_hz
         out = self._out
         out[0] = _SET_MODULATION
         out[1] = sf
@@ -548,6 +554,16 @@ class Sx126x:
         if not self._is_running or self._is_continuous:
             return -1
         return max(0, ticks_diff(self._limit_ms, now_ms))
+
+    def is_listening(self, freq_hz: int, sf: int, bw_hz: int) -> bool:
+        """Continuous reception with these parameters is under way."""
+        return (
+            self._is_running
+            and self._is_continuous
+            and self._freq_hz == freq_hz
+            and self._sf == sf
+            and self._bw_hz == bw_hz
+        )
 
     @property
     def is_sending(self) -> bool:

@@ -132,6 +132,8 @@ class Network:
                 airtime_ms,
             )
         elif op == OP_RX:
+            if wish.is_continuous and radio.is_listening(wish.freq_hz, wish.sf, wish.bw_hz):
+                return True  # a new start would cut off a packet that is arriving
             radio.receive(
                 wish.freq_hz,
                 wish.sf,

@@ -153,6 +153,28 @@ class NetworkDouble:
         self._f_cnt_down += 1
         self._send(up, bytes(out[:length]), 1)
 
+    def send_now(self, command: bytes) -> None:
+        """A command to a class C device: at once, on RX2."""
+        assert self._keys
+        out = bytearray(255)
+        length = lw.encode_data_into(
+            out, lw.UNCONFIRMED_DOWN, self._dev_addr, 0, self._f_cnt_down, b"", 0,
+            ports.PORT_COMMAND, command, len(command), *self._keys,
+        )  # fmt: skip
+        self._f_cnt_down += 1
+        error = self.concentrator.send(
+            Downlink(
+                tmst=None,
+                freq_hz=921_400_000,
+                sf=10,
+                bw_hz=125_000,
+                cr=1,
+                power_dbm=14.0,
+                payload=bytes(out[:length]),
+            )
+        )
+        assert not error, error
+
     def _send(self, up: Uplink, payload: bytes, delay_s: int) -> None:
         if self.mute:
             return
