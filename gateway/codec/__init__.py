@@ -14,6 +14,7 @@ from gateway.codec.batch import decode, encode, encode_batch
 from gateway.codec.catalogue import Catalogue, Channel, Device, kind_of
 from gateway.codec.errors import BatchError
 from gateway.codec.learning import learned
+from gateway.codec.receiver import Decoder, Event, Reading, Refusal
 from gateway.codec.records import TIME_SOURCES, Batch, Record
 
 __all__ = [
@@ -22,8 +23,12 @@ __all__ = [
     "BatchError",
     "Catalogue",
     "Channel",
+    "Decoder",
     "Device",
+    "Event",
+    "Reading",
     "Record",
+    "Refusal",
     "decode",
     "encode",
     "encode_batch",

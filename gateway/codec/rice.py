@@ -14,7 +14,8 @@ from gateway.codec.timegrid import grid, nearest
 
 ESCAPE = 24
 PLAIN_BITS = 68
-_K_MAX = 31
+_K_MAX = 30
+_ALL_ZERO = 31  # in place of a parameter: nothing follows, all numbers are 0
 
 
 class BitWriter:
@@ -52,6 +53,9 @@ class BitWriter:
 
     def column(self, numbers: Sequence[int]) -> None:
         """Append a Rice parameter and signed numbers."""
+        if not any(numbers):
+            self.put(_ALL_ZERO, 5)
+            return
         folded = [fold(number) for number in numbers]
         k = min(range(_K_MAX + 1), key=lambda k: sum(min(f >> k, 100) + 1 + k for f in folded))
         self.put(k, 5)
@@ -99,6 +103,8 @@ class BitReader:
     def column(self, count: int) -> list[int]:
         """The inverse of `BitWriter.column`."""
         k = self.get(5)
+        if k == _ALL_ZERO:
+            return [0] * count
         return [unfold(self.rice(k)) for _ in range(count)]
 
     def end(self) -> None:
