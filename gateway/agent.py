@@ -33,6 +33,7 @@ from gateway.service import Supervisor, notify, watchdog
 from gateway.settings import Loaded
 from gateway.sinks.mqtt import MqttSink
 from gateway.sinks.settings import EMBEDDED, MOSQUITTO
+from gateway.sources.backfill import Backfill
 from gateway.sources.lorawan import LorawanSource
 from gateway.sources.modbus import ModbusSource
 from gateway.status import StatusServer, health_json
@@ -72,6 +73,7 @@ class Agent:
         self.mqtt: MqttSink
         self.modbus: list[ModbusSource] = []
         self.lorawan: LorawanSource | None = None
+        self._backfill: Backfill | None = None
         self._lock: IO[str] | None = None
         self._started = time.monotonic()
         self._faults: dict[tuple[str, str], Fault] = {}
@@ -215,6 +217,8 @@ class Agent:
             except SettingError as error:
                 raise ConfigError(f"{self._file}: {error}") from None
             self.lorawan = LorawanSource(service, self.ledger, self._clock)
+            wanted = {d.name: d.interval_s for d in self.settings.device if d.backfill}
+            self._backfill = Backfill(self.settings.backfill, self.ledger, service, wanted)
 
     def _sources(self) -> list[ModbusSource | LorawanSource]:
         return [*self.modbus, *([self.lorawan] if self.lorawan else [])]
@@ -317,6 +321,9 @@ class Agent:
         if self.lorawan is not None:
             found["lorawan_uplinks"] = self.lorawan.uplinks
             found["lorawan_undecoded"] = sum(self.lorawan.undecoded.values())
+        if self._backfill is not None:
+            found["backfill_requests"] = self._backfill.requests
+            found["backfill_given_up"] = self._backfill.given_up
         found["clock_steps"] = self._clock.steps
         return found
 

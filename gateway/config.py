@@ -145,9 +145,11 @@ def _value(hint: Any, value: Any, place: Place, known: Setting) -> Any:
         return _value(kinds[0], value, place, known)
     if origin is tuple:
         item = get_args(hint)[0]
-        many = cast("list[Any]", value if isinstance(value, list) else [value])
+        many = cast("list[Any]", value)
         if dataclasses.is_dataclass(item) and not isinstance(value, list):
             raise place.wrong(f"is a list of tables; write it as [[{place.path}]]")
+        if not isinstance(value, list):
+            return (_value(item, value, place, known),)
         return tuple(
             _value(item, one, _numbered(place, one, index), known) for index, one in enumerate(many)
         )

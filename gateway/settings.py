@@ -23,6 +23,7 @@ from gateway.ledger.retention import Retention
 from gateway.lorawan.config import DeviceEntry, LorawanConfig
 from gateway.rules.settings import AlarmSettings, Stages
 from gateway.sinks.settings import BrokerSettings, MqttSettings
+from gateway.sources.backfill import BackfillSettings
 from gateway.sources.modbus import Bus, shared_unit
 from gateway.sources.profile import load_profile
 
@@ -67,6 +68,7 @@ class Settings:
     broker: BrokerSettings = field(default_factory=BrokerSettings)
     lorawan: LorawanConfig | None = setting(None, doc="the LoRaWAN network server")
     device: tuple[DeviceSettings, ...] = setting((), doc="LoRaWAN devices")
+    backfill: BackfillSettings = field(default_factory=BackfillSettings)
     modbus: tuple[Bus, ...] = setting((), doc="wired buses")
 
     def stages(self) -> dict[str, Stages]:
@@ -166,10 +168,10 @@ def describe(loaded: Loaded) -> list[tuple[str, str, str]]:
 
 
 def _is_section(value: object) -> bool:
-    first: object = (
-        cast("tuple[object, ...]", value)[0] if isinstance(value, tuple) and value else value
-    )
-    return is_dataclass(first)
+    if isinstance(value, tuple):
+        items = cast("tuple[object, ...]", value)
+        return bool(items) and is_dataclass(items[0])
+    return is_dataclass(value)
 
 
 def _look_up(settings: Settings, key: str) -> object:

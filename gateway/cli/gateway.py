@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 import signal
+import sqlite3
 import sys
 from pathlib import Path
 from typing import Any, NoReturn
@@ -14,6 +15,7 @@ from rich.table import Table
 
 from gateway.agent import Agent, StartError, problems
 from gateway.config import EXIT_CONFIG, ConfigError
+from gateway.ledger.audit import audit
 from gateway.settings import Loaded, describe, load
 from gateway.status import ask_health
 
@@ -51,7 +53,7 @@ def run(config: Path, verbose: bool) -> None:
         else "%(levelname)s %(name)s %(message)s",
     )
     for noisy in ("asyncio", "pymodbus", "websockets"):
-        logging.getLogger(noisy).setLevel(logging.WARNING if verbose else logging.ERROR)
+        logging.getLogger(noisy).setLevel(logging.WARNING if verbose else logging.CRITICAL)
     try:
         asyncio.run(_run(loaded))
     except StartError as error:
@@ -101,6 +103,44 @@ def status(config: Path, as_json: bool) -> None:
         click.echo(json.dumps(health))
         return
     _show_health(health)
+
+
+@gateway.command("audit")
+@CONFIG
+@click.option("--device", help="Only this device.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+def audit_ledger(config: Path, device: str | None, as_json: bool) -> None:
+    """Prove completeness: by device and day what came, what is missing, what is lost."""
+    path = _load(config).settings.gateway.data_dir / "ledger.db"
+    try:
+        lines = [one for one in audit(path) if device in (None, one.device)]
+    except FileNotFoundError:
+        fail(f"{path}: there is no ledger yet")
+    except sqlite3.Error as error:
+        fail(f"{path}: {error}")
+    if as_json:
+        for one in lines:
+            row = {name: getattr(one, name) for name in one.__slots__}
+            row |= {"day": one.day.isoformat(), "completeness": round(one.completeness, 6)}
+            click.echo(json.dumps(row))
+        return
+    heads = ("live", "history", "asked", "missing", "lost", "dropped", "unsent", "complete")
+    table = Table("device", "stream", "day", box=None, header_style="bold")
+    for head in heads:
+        table.add_column(head, justify="right")
+    for one in lines:
+        share = f"{one.completeness:.2%}"
+        numbers = (one.live, one.history, one.backfill, one.missing, one.lost, one.dropped)
+        table.add_row(
+            one.device,
+            one.stream,
+            one.day.isoformat(),
+            *(str(number) if number else "-" for number in (*numbers, one.waiting)),
+            f"[green]{share}[/]" if one.completeness == 1 else f"[yellow]{share}[/]",
+        )
+    console = Console()
+    console.width = max(console.width, 120)  # whole numbers, also in a pipe
+    console.print(table)
 
 
 def _show_health(health: dict[str, Any]) -> None:

@@ -1,6 +1,7 @@
 """`tukad modbus`: for the technician at the bus. Read a sensor, look for units, list profiles."""
 
 import asyncio
+import logging
 from pathlib import Path
 
 import rich_click as click
@@ -42,6 +43,7 @@ PORT = click.argument("port", callback=_port)
 @click.group()
 def modbus() -> None:
     """Wired sensors: read one, look for them on a bus, list the profiles."""
+    logging.getLogger("pymodbus").setLevel(logging.CRITICAL)
 
 
 @modbus.command()
