@@ -1,0 +1,1 @@
+"""The adaptive controller behind other people's interfaces."""
