@@ -131,7 +131,7 @@ class FloodEncoder:
         self.extra_every = 8
         self.readings = 0  # older readings in the last frame
         self._frames = 0
-        self._extra = 0  # the kind to try next
+        self._extra = 7  # the kind to try next; first the sequence, for who knows nothing of us
         self._writer = BitWriter()
         self._coder = LevelCoder()
         self._segments = 0
@@ -324,8 +324,9 @@ class FloodFrame:
     has_fault    device has a fault; the status payload says which
     is_clock_set False: times are reckoned from the reception time, spacing is still exact
     interval_s   the grid the newest reading was taken on
-    is_sequence_certain  False: the sequence may be off by a multiple of 256 (long outage with
-                 changing interval, no last state): use it for order, ask for a status to be sure
+    is_sequence_certain  False: the best guess, but it may be off by a multiple of 256 (no last
+                 state, or an outage that the history does not bridge and that is long enough for
+                 256 readings 10 s apart): a status page or the extra `sequence_high` settles it
     extras       the rotating extras of this frame by name ("battery_mv", ...)
     """
 

@@ -33,8 +33,9 @@ def unwrap_sequence(
 
     `times_s`: the frame's reading times, newest first, sequences falling by one. `last_...`: a
     reading known to the gateway. It is certain when the frame's history reaches back to that
-    reading; when only one number fits the elapsed time (readings are 10 s or more apart); or when
-    the frame's own spacing, carried back over the gap, arrives at a number with these low bits.
+    reading, or when only one number fits the elapsed time (readings are 10 s or more apart). Else
+    the best guess: the number at which the frame's own spacing, carried back over the gap, arrives
+    if its low bits are right, or the lowest possible one.
     """
     if last_sequence is None:
         lowest = len(times_s) - 1  # no sequence is negative
@@ -65,7 +66,7 @@ def unwrap_sequence(
         gap = times_s[-1] - last_time_s
         steps = len(times_s) - 1 + gap // spacing
         if gap > 0 and gap % spacing == 0 and (steps - step) % modulus == 0:
-            return last_sequence + steps, True
+            return last_sequence + steps, False
     # Several are possible: at least one reading an hour was taken.
     least = elapsed // _SPACING_S_MAX
     while step < least:

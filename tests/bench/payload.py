@@ -9,6 +9,7 @@ cell: median / 10th percentile / median in the fastest 5 % of the record. Extras
 
 import argparse
 import csv
+import math
 import os
 import statistics
 import sys
@@ -113,21 +114,19 @@ def flood_table(folder: Path, count: int) -> None:
         print(f"| {name} | " + " | ".join(cells) + " |", flush=True)
 
 
-def tracks(folder: Path, name: str, step_s: int) -> Iterator[list[tuple[int, int, int, int, int]]]:
-    """Tracks on a grid of `step_s` by straight lines, cut at gaps of 10 min: t, lat, lon, v, c."""
-    by_device: dict[str, list[tuple[int, float, float, float, float]]] = {}
+def tracks(folder: Path, name: str, step_s: int) -> Iterator[list[tuple[int, int, int]]]:
+    """Tracks on a grid of `step_s` by straight lines, cut at gaps of 10 min: time, lat, lon."""
+    by_device: dict[str, list[tuple[int, float, float]]] = {}
     for row in rows(folder, name):
         if row["lat"] and row["lon"]:
             fix = (
                 (int(row["ts"]) // 1000 - EPOCH_UNIX_S) % BASE,  # some tracks are before 2020
                 float(row["lat"]),
                 float(row["lon"]),
-                float(row.get("sog_kn") or -1),
-                float(row.get("cog_deg") or -1),
             )
             by_device.setdefault(row["dev"], []).append(fix)
     for fixes in by_device.values():
-        track: list[tuple[int, int, int, int, int]] = []
+        track: list[tuple[int, int, int]] = []
         for a, b in pairwise(fixes):
             if not 0 < b[0] - a[0] <= 600:
                 if len(track) > 20:
@@ -138,11 +137,18 @@ def tracks(folder: Path, name: str, step_s: int) -> Iterator[list[tuple[int, int
                 part = (t - a[0]) / (b[0] - a[0])
                 lat = a[1] + (b[1] - a[1]) * part
                 lon = a[2] + (b[2] - a[2]) * part
-                sog = round(a[3] * 10) if a[3] >= 0 else -1
-                cog = round(a[4]) % 360 if a[4] >= 0 else -1
-                track.append((t, round(lat * 1e5), round(lon * 1e5), sog, cog))
+                track.append((t, round(lat * 1e5), round(lon * 1e5)))
         if len(track) > 20:
             yield track
+
+
+def motion(track: list[tuple[int, int, int]], i: int) -> tuple[int, int]:
+    """Speed in 0.1 kn and course at fix `i`, from the fixes on both sides: some sets have none."""
+    a, b = track[max(i - 1, 0)], track[min(i + 1, len(track) - 1)]
+    north = (b[1] - a[1]) * 1.1132
+    east = (b[2] - a[2]) * 1.1132 * math.cos(math.radians(b[1] / 1e5))
+    knots10 = math.hypot(north, east) / max(b[0] - a[0], 1) / 0.0514444
+    return min(round(knots10), 470), round(math.degrees(math.atan2(east, north))) % 360
 
 
 def track_table(folder: Path, count: int) -> None:
@@ -155,6 +161,9 @@ def track_table(folder: Path, count: int) -> None:
                 both: list[str] = []
                 for shift in (2, 4):
                     counts = sorted(track_counts(folder, name, step_s, limit, shift, count))
+                    if not counts:
+                        both.append("-")
+                        continue
                     both.append(f"{counts[len(counts) // 2]}/{counts[len(counts) // 10]}")
                 cells.append(f"{both[0]} ({both[1]})")
             print(f"| {name} {step_s} s | " + " | ".join(cells) + " |", flush=True)
@@ -170,8 +179,8 @@ def track_counts(
         encoder.history_shift = shift
         buf = bytearray(limit)
         every = max(len(track) // max(count // 4, 1), 1)
-        for i, (t, lat, lon, sog, cog) in enumerate(track):
-            ring.push(i, t, lat, lon, sog if sog >= 0 else None, cog if cog >= 0 else None)
+        for i, (t, lat, lon) in enumerate(track):
+            ring.push(i, t, lat, lon, *motion(track, i))
             if i < len(track) // 4 or i % every:
                 continue
             length = encoder.encode_into(buf, limit)
@@ -209,10 +218,12 @@ def main(words: tuple[str, ...] = ()) -> None:
     default = os.environ.get("TUKAD_SHARED_DATA", "../shared/data")
     parser.add_argument("--data", type=Path, default=Path(default))
     parser.add_argument("--positions", type=int, default=120)
+    parser.add_argument("--tracks", action="store_true", help="leave the levels out")
     arguments = parser.parse_args(words)
     if not arguments.data.is_dir():
         parser.exit(1, f"no data in {arguments.data}; set --data or TUKAD_SHARED_DATA\n")
-    flood_table(arguments.data, arguments.positions)
+    if not arguments.tracks:
+        flood_table(arguments.data, arguments.positions)
     track_table(arguments.data, arguments.positions)
     speed()
 

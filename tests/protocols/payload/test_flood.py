@@ -40,6 +40,7 @@ def encode(ring, limit, **settings):
         setattr(encoder, name, settings[name])
     encoder.extra_every = settings.get("extra_every", 1000000)
     encoder._frames = 1
+    encoder._extra = 0
     buf = bytearray(limit)
     return bytes(buf[: encoder.encode_into(buf, limit)])
 
@@ -162,6 +163,7 @@ def test_extras_rotate():
     encoder.temperature_c = -30
     encoder.config_number = 9
     encoder.extra_every = 1
+    encoder._extra = 0
     seen = []
     buf = bytearray(11)
     for _ in range(4):
@@ -170,6 +172,13 @@ def test_extras_rotate():
     assert seen[:3] == [{"battery_mv": 3330}, {"temperature_c": -10}, {"config_number": 9}]
     # The fourth says the sequence modulo 2**14.
     assert seen[3] == {} and frame.samples[0].sequence == 0x1234
+
+
+def test_first_frame_says_more_of_the_sequence():
+    ring = filled([(0x2345, BASE, 1, 0)])
+    buf = bytearray(11)
+    length = FloodEncoder(ring).encode_into(buf, 11)
+    assert decode_flood(bytes(buf[:length]), BASE).samples[0].sequence == 0x2345
 
 
 def test_refusals():
