@@ -241,8 +241,10 @@ class Node:
         def go(now: int) -> bool:
             return self.device.send(1, payload, len(payload), confirmed, now)
 
+        # Before the call: a power cut inside it may leave a frame on the air.
+        self.world.sent_payloads.add((self.end.dev_eui, payload))
         if self.call(go):
-            self.world.sent_payloads.add((self.end.dev_eui, payload))
+            self.world.queued += 1
             self.pending = payload if confirmed else None
             return True
         return False
@@ -270,6 +272,7 @@ class World(Site):
         self.nodes: list[Node] = []
         self._due: list[_Due] = []
         self._numbers = itertools.count()
+        self.queued = 0  # payloads that a device took
         self.sent_payloads: set[tuple[str, bytes]] = set()
         self.delivered_payloads: set[tuple[str, bytes]] = set()
         self.accepted: set[tuple[str, int, int]] = set()
