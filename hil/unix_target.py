@@ -7,7 +7,6 @@ of the simulation becomes an event itself, so devices and other nodes never see 
 
 import os
 import shutil
-import signal
 import struct
 import subprocess
 import sys
@@ -168,14 +167,14 @@ class UnixNode:
         self.sim.cancel(self._wait)
         self.sim.cancel(self._watchdog)
         self._watchdog_us = 0
+        if self._process:
+            # Before its wire closes: a child that outlives it for a moment would complain.
+            self._process.kill()
+            self._process.wait()
+            self._process = None
         if self._wire:
             self._wire.close()
             self._wire = None
-        if self._process:
-            if self._process.poll() is None:
-                self._process.send_signal(signal.SIGKILL)
-            self._process.wait()
-            self._process = None
         if self._output:
             self._output.close()
             self._output = None
