@@ -50,8 +50,8 @@ class ChipCore(Radio):
         self.busy = 1
         self.dio1 = 0
         self.busy_until_us = 0
-        self.tx_count = 0
-        self.rx_count = 0
+        self.tx_count: int = 0
+        self.rx_count: int = 0
         self._selected = False
         self._frame = bytearray()
         self._sleep_us = -(10**9)
