@@ -264,10 +264,10 @@ class Agent:
     # Health
 
     async def _is_alive(self) -> bool:
-        """Whether the ledger's thread still answers."""
+        """Whether the ledger's writer still answers."""
         try:
             async with asyncio.timeout(10):
-                await self.ledger.read(lambda store: store.sink_bits)
+                await self.ledger.write(lambda store: store.sink_bits)
         except TimeoutError:
             return False
         except OSError:

@@ -11,7 +11,7 @@ import os
 import random
 import socket
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import cast
 
 from gateway.model import PartHealth
@@ -43,9 +43,7 @@ class Supervisor:
     async def stop(self, *names: str) -> None:
         """End these parts, or all when none is named; returns when they have ended."""
         chosen = {name: self._tasks.pop(name) for name in names or tuple(self._tasks)}
-        for task in chosen.values():
-            task.cancel()
-        await asyncio.gather(*chosen.values(), return_exceptions=True)
+        await end_tasks(chosen.values())
         for name in chosen:
             self._set(name, "stopped", self._health[name].restarts, "")
 
@@ -89,6 +87,19 @@ def _words(error: BaseException) -> str:
 def _is_bug(error: BaseException) -> bool:
     """Whether a traceback helps: the world being as it is (OSError) needs none."""
     return not isinstance(_first(error), OSError)
+
+
+async def end_tasks(tasks: Iterable[asyncio.Task[None]]) -> None:
+    """Cancel tasks until they have ended.
+
+    Once is not enough: `asyncio.wait_for` of Python 3.11 swallows a cancellation that comes in the
+    moment in which its future is done, and libraries use it.
+    """
+    waiting = set(tasks)
+    while waiting:
+        for task in waiting:
+            task.cancel()
+        _, waiting = await asyncio.wait(waiting, timeout=0.5)
 
 
 def notify(text: str) -> None:

@@ -187,7 +187,9 @@ class Ledger:
             try:
                 first = self._requests.get(timeout=_MAINTAIN_S)
                 while first is not None:
-                    group.append(first)
+                    # From here on it cannot be cancelled: whoever waits may go, the write stays.
+                    if first.future.set_running_or_notify_cancel():
+                        group.append(first)
                     if len(group) == _GROUP_MAX:
                         break
                     first = self._requests.get_nowait()
@@ -195,8 +197,14 @@ class Ledger:
                     ending = True
             except queue.Empty:
                 pass
-            if group:
-                self._commit(group)
+            try:
+                if group:
+                    self._commit(group)
+            except Exception as error:  # noqa: BLE001  a bug must not end the only writer
+                log.exception("ledger.writer")
+                for one in group:
+                    if not one.future.done():
+                        one.future.set_exception(error)
             if time.monotonic() - maintained > _MAINTAIN_S:
                 maintained = time.monotonic()
                 self._maintain()

@@ -23,6 +23,7 @@ import aiomqtt
 
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.store import Stored
+from gateway.service import end_tasks
 from gateway.sinks.formats import (
     HISTORY,
     LIVE,
@@ -221,10 +222,7 @@ class MqttSink:
                 raise
             finally:
                 self.connected_to = ""
-                tasks = tuple(self._tasks)
-                for task in tasks:
-                    task.cancel()
-                await asyncio.gather(*tasks, return_exceptions=True)
+                await end_tasks(self._tasks)
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         """A task of this connection; its failure is the connection's."""

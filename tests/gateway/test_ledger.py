@@ -111,6 +111,24 @@ def test_one_bad_request_does_not_spoil_its_neighbours(tmp_path: Path) -> None:
     ledger.close()
 
 
+def test_a_caller_that_goes_away_does_not_stop_the_writer(tmp_path: Path) -> None:
+    """Its future is cancelled before, while or after the writer has it: all the same."""
+    ledger = open_ledger(tmp_path)
+
+    async def write() -> None:
+        for n in range(200):
+            task = asyncio.create_task(ledger.add([reading(n)]))
+            for _ in range(n % 4):
+                await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        async with asyncio.timeout(10):
+            await ledger.add([reading(1000)])
+
+    asyncio.run(write())
+    ledger.close()
+
+
 def test_unsent_readings_are_thinned_only_when_full_and_counted(tmp_path: Path) -> None:
     db = connect(tmp_path / "store.db")
     store = Store(db)
