@@ -134,7 +134,6 @@ class Node:
         self._status.reset_reason = reset_reason
         self._encoder = StatusEncoder(self._status)
         self._status_s = settings.integer("status_s")
-        self._frame_bytes = settings.integer("frame_bytes")
         self._status_at_s = 0  # uptime of the next status frame
         self._pages_due = 4
         self._last_status_s = -_IMMEDIATE_STATUS_S
@@ -335,7 +334,7 @@ class Node:
                 self._sent(message.port, now_ms)
             return
         if self.app.wants_to_send(now_ms):
-            length = self.app.frame_into(self._buf, min(limit, self._frame_bytes), now_ms)
+            length = self.app.frame_into(self._buf, limit, now_ms)
             if length and device.send(self.app.port, self._buf, length, False, now_ms):
                 self._sent(self.app.port, now_ms)
                 return

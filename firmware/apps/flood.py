@@ -44,11 +44,10 @@ from protocols.ticks import ticks_add, ticks_diff
 _RING = const(128)
 _SCRATCH = const(96)  # readings of a gap's answer in memory at once
 _PREFILL = const(64)  # older readings taken from the log after a reset
-_AGAIN_MS = const(1500)  # between two bursts after a jump
+_AGAIN_MS = const(6000)  # between two looks at a jump: a boat has passed by then
 _AGAIN_MAX = const(3)
 _FAST_REPORT_S = const(30)  # no two frames closer than this, whatever the interval
 _NOISY_MAD_MM = const(50)
-_SILENT_MAX = const(2)  # bursts without a valid reading before it is a fault
 _TIPS = const(10)  # minutes of the rain window
 
 
@@ -85,6 +84,8 @@ class FloodApp(App):
         self._ring = FloodRing(_RING)
         self._encoder = FloodEncoder(self._ring)
         self._encoder.is_clock_set = False
+        self._is_its_turn = False  # back-fill's: it and live frames share the air when it is short
+        self._frame_bytes = settings.integer("frame_bytes")
         self.answer = 0
         self.stage = 0
         self.level_mm: int | None = None
@@ -95,8 +96,7 @@ class FloodApp(App):
         self._slot_s = 0  # the slot of the reading being taken
         self._again = 0
         self._again_ms = now_ms
-        self._is_measuring = False
-        self._silent = 0
+        self._is_heard = True  # the last reading was one
         self._mad = 0
         self._has_news = False
         self._reported_s = -_FAST_REPORT_S  # uptime of the last frame
@@ -144,7 +144,6 @@ class FloodApp(App):
             self._sensor.is_done = False
             self._finish_burst(now_ms)
         elif self._is_idle(now_ms) and self._is_due(now_ms):
-            self._is_measuring = True
             self._sensor.start(self._count, now_ms)
         self._watch_float(now_ms)
 
@@ -193,24 +192,22 @@ class FloodApp(App):
         for i in range(sensor.taken):
             self._burst.add(sensor.values[i])
         median = self._burst.finish()
-        self._is_measuring = False
         level: int | None = None
-        if median is None:
-            self._silent += 1
-            if self._silent == _SILENT_MAX:
-                self._node.events.note(self._node.clock.uptime_s, ev.SENSOR_SILENT, sensor.silences)
-        else:
-            self._silent = 0
+        if median is not None:
             self._mad = self._burst.mad or 0
             level = self._height_mm + (-median if self._profile.sense == DISTANCE else median)
-        self._node.set_fault(FAULT_SENSOR, self._silent >= _SILENT_MAX, now_ms)
-        self._node.set_fault(FAULT_SENSOR_NOISY, self._mad > _NOISY_MAD_MM, now_ms)
         accepted = self._despike.feed(level)
-        if self._despike.is_jump and self._again < _AGAIN_MAX:
+        doubtful = level is None or self._despike.is_jump
+        if doubtful and self._again < _AGAIN_MAX:
             # Decide on this slot only when the water was asked again.
             self._again += 1
-            self._again_ms = ticks_add(now_ms, _AGAIN_MS)
+            self._again_ms = ticks_add(now_ms, min(_AGAIN_MS, self.interval_s * 250))
             return
+        if level is None and self._is_heard:
+            self._node.events.note(self._node.clock.uptime_s, ev.SENSOR_SILENT, sensor.silences)
+        self._is_heard = level is not None
+        self._node.set_fault(FAULT_SENSOR, not self._is_heard, now_ms)
+        self._node.set_fault(FAULT_SENSOR_NOISY, self._mad > _NOISY_MAD_MM, now_ms)
         self._again = 0
         self._record(accepted, now_ms)
 
@@ -308,16 +305,21 @@ class FloodApp(App):
     # --- sending --------------------------------------------------------------------------------
 
     def wants_to_send(self, now_ms: int) -> bool:
-        if self._has_news:
-            since_s = self._node.clock.uptime_s - self._reported_s
-            return since_s >= _FAST_REPORT_S
-        return self._backfill.is_ready(now_ms)
+        return self._is_news_due() or self._backfill.is_ready(now_ms)
+
+    def _is_news_due(self) -> bool:
+        since_s = self._node.clock.uptime_s - self._reported_s
+        return self._has_news and since_s >= _FAST_REPORT_S
 
     def frame_into(self, buf: bytearray, limit: int, now_ms: int) -> int:
         """The newest reading and its history; else the next frame of a gap's answer."""
-        if not self._has_news:
+        if self._backfill.is_ready(now_ms) and (self._is_its_turn or not self._is_news_due()):
+            self._is_its_turn = False
             self.port = ports.PORT_BACKFILL
             return self._backfill.frame_into(buf, limit, now_ms)
+        if not self._is_news_due():
+            return 0
+        self._is_its_turn = True
         self.port = ports.PORT_FLOOD
         node = self._node
         encoder = self._encoder
@@ -330,7 +332,7 @@ class FloodApp(App):
         encoder.sensor_snr_db = self._sensor.snr_db
         encoder.downlink_snr_db = node.network.snr_q4 >> 2 if node.network.has_heard else None
         encoder.config_number = self._tuning.config_number
-        length = encoder.encode_into(buf, limit)
+        length = encoder.encode_into(buf, min(limit, self._frame_bytes))
         self._has_news = False
         self._reported_s = node.clock.uptime_s
         return length

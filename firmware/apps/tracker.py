@@ -131,6 +131,8 @@ class TrackerApp(App):
         self._ring = TrackRing(_RING)
         self._encoder = TrackEncoder(self._ring)
         self._backfill = Backfill(log, node.counters, self._is_idle, TrackScratch())
+        self._is_its_turn = False  # back-fill's: it and live frames share the air when it is short
+        self._frame_bytes = settings.integer("frame_bytes")
         self.answer = 0
         self.alarm = 0  # STATE_SOS or STATE_MOB while one is on
         self._alarm_event = -1
@@ -319,15 +321,21 @@ class TrackerApp(App):
     # --- sending --------------------------------------------------------------------------------
 
     def wants_to_send(self, now_ms: int) -> bool:
-        if self._has_news and self._ring.count:
-            return self._node.clock.uptime_s - self._reported_s >= _SLOT_S
-        return self._backfill.is_ready(now_ms)
+        return self._is_news_due() or self._backfill.is_ready(now_ms)
+
+    def _is_news_due(self) -> bool:
+        since_s = self._node.clock.uptime_s - self._reported_s
+        return self._has_news and self._ring.count > 0 and since_s >= _SLOT_S
 
     def frame_into(self, buf: bytearray, limit: int, now_ms: int) -> int:
         """The newest point and the track behind it; else the next frame of a gap's answer."""
-        if not self._has_news:
+        if self._backfill.is_ready(now_ms) and (self._is_its_turn or not self._is_news_due()):
+            self._is_its_turn = False
             self.port = ports.PORT_BACKFILL
             return self._backfill.frame_into(buf, limit, now_ms)
+        if not self._is_news_due():
+            return 0
+        self._is_its_turn = True
         self.port = ports.PORT_TRACK
         fix = self._fix
         if self._has_fix and fix.time_s > self._point_s:
@@ -337,7 +345,7 @@ class TrackerApp(App):
         encoder.is_drill = self._is_drill()
         encoder.has_fault = self._node.faults != 0
         encoder.is_clock_set = self._node.clock.source != SOURCE_NONE
-        length = encoder.encode_into(buf, limit)
+        length = encoder.encode_into(buf, min(limit, self._frame_bytes))
         self._contract.sent(fix.time_s, fix.lat_e5, fix.lon_e5, fix.sog_dkn, fix.cog_deg)
         self._has_news = False
         self._reported_s = self._node.clock.uptime_s

@@ -48,7 +48,7 @@ INTEGERS = (
     ("jump_mm", 100, 10, 5000),
     ("rise_mm_10min", 50, 1, 1000),
     ("report_max_s", 900, 60, 86_400),  # an uplink at least this often
-    ("frame_bytes", 32, 11, 242),  # no frame is longer, whatever the data rate allows
+    ("frame_bytes", 32, 11, 242),  # no live frame is longer, whatever the data rate allows
     ("status_s", 21_600, 300, 604_800),
     ("rain_tip_um", 200, 10, 2000),
     # Tracker.

@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import pytest
-
 from protocols.payload import command as cmd
 from protocols.payload import ports
 from protocols.payload.event import EVENT_STAGE
@@ -146,16 +144,35 @@ def test_a_wet_float_switch_is_awas_without_the_sensor(tmp_path: Path) -> None:
 def test_a_dead_sensor_is_a_fault_and_not_a_level(tmp_path: Path) -> None:
     with running(World(tmp_path, level_mm=flat)) as world:
         world.run(200)
-        assert world.node.bus
-        world.node.bus.cut = True  # type: ignore[attr-defined]
-        world.node.sensor = None
-        if world.node.modbus:
-            world.node.modbus.address = 99  # type: ignore[attr-defined]
-        world.run(400)
-        if world.flood[-1].samples[0].level_mm is not None:
-            pytest.skip("the simulated sensor cannot be unplugged yet")
+        assert world.node.modbus
+        world.node.modbus.silent = True
+        world.run(150)
+        assert world.flood[-1].samples[0].level_mm is None
         assert world.flood[-1].has_fault
         assert int(str(world.status["faults"])) & FAULT_SENSOR
+        world.node.modbus.silent = False
+        world.run(150)
+        assert world.flood[-1].samples[0].level_mm is not None
+        assert not world.flood[-1].has_fault
+        assert not world.events
+
+
+def test_noise_on_the_line_a_spider_and_a_boat_raise_no_alarm(tmp_path: Path) -> None:
+    """Damaged answers, an insect on the antenna, and a boat under the beam for five seconds."""
+    with running(World(tmp_path, level_mm=flat)) as world:
+        assert world.node.modbus and world.node.sensor
+        world.node.modbus.noise = 0.3
+        world.node.sensor.fault = "spider"
+        world.run(379.5)  # a slot of the sampling grid begins at 380 s
+        world.node.sensor.fault = "boat"
+        world.run(5)
+        world.node.sensor.fault = ""
+        world.run(200)
+        assert world.node.sensor.reads > 9 * len(world.samples), "it was looked at again"
+        assert not [e for e in world.events if e["stage"]]
+        levels = [s.level_mm for s in world.samples.values() if s.level_mm is not None]
+        assert len(levels) >= 8
+        assert all(abs(level - 300) < 20 for level in levels), levels
 
 
 def test_three_crashes_end_in_safe_mode_which_still_sends_health(tmp_path: Path) -> None:
