@@ -26,6 +26,7 @@ from protocols.lorawan.frames import (
 
 _JOIN_NONCES = 1 << 24
 _ADDRESS_TRIES = 16
+_WARN_MS = 900_000
 
 
 class Joins:
@@ -35,6 +36,7 @@ class Joins:
         self._state = state
         self._downlinks = downlinks
         self._buf = bytearray(33)
+        self._warned_ms: dict[str, int] = {}  # by DevEUI
 
     def take(self, heard: Heard, now: Instant) -> None:
         """Judge one join request; answer it if it is good."""
@@ -55,14 +57,20 @@ class Joins:
             return
         if request.join_eui.hex() != device.record.join_eui:
             state.counters["join_eui"] += 1
-            log.warning(
-                "lorawan.join_refused device=%s reason=join_eui got=%s expected=%s",
-                device.record.name,
-                request.join_eui.hex(),
-                device.record.join_eui,
+            self._warn(
+                device,
+                now,
+                f"reason=join_eui got={request.join_eui.hex()} expected={device.record.join_eui}",
             )
             return
         self._accept(device, request.dev_nonce, heard, now)
+
+    def _warn(self, device: Device, now: Instant, text: str) -> None:
+        """One line a device and quarter of an hour: a stranger must not fill the log."""
+        last_ms = self._warned_ms.get(device.record.dev_eui)
+        if last_ms is None or now.mono_ms - last_ms >= _WARN_MS:
+            self._warned_ms[device.record.dev_eui] = now.mono_ms
+            log.warning("lorawan.join_refused device=%s %s", device.record.name, text)
 
     def _is_fresh(self, device: Device, dev_nonce: int) -> bool:
         if device.record.dev_nonce_rule == "random":
@@ -84,12 +92,7 @@ class Joins:
         assert app_key is not None
         if not self._is_fresh(device, dev_nonce):
             state.counters["join_replayed"] += 1
-            log.warning(
-                "lorawan.join_refused device=%s reason=dev_nonce got=%d last=%d",
-                record.name,
-                dev_nonce,
-                record.dev_nonce,
-            )
+            self._warn(device, now, f"reason=dev_nonce got={dev_nonce} last={record.dev_nonce}")
             return
         join_nonce = record.join_nonce
         if join_nonce >= _JOIN_NONCES:
