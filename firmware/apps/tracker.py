@@ -60,6 +60,7 @@ _CANCEL_HOLD_MS = const(6000)
 _WATER_MS = const(5000)
 _SOS_REPORT_S = const(60)
 _NO_FIX_S = const(900)
+_DOUBT_S = const(100)  # the check believes three fixes in a row: so a lie must last for 5 minutes
 _LOW_BATTERY_MV = const(3500)
 _TRIES = const(60_000)  # a call for help does not give up
 
@@ -140,6 +141,7 @@ class TrackerApp(App):
         self._drill_until_s = 0
         self._fix = TrackFix(0, 0, 0, 0, None, None)  # the newest good one
         self._has_fix = False
+        self._doubted_s = -1  # time of a fix that was not believed
         self._fix_at_s = 0  # uptime of it
         self._point_s = -_REST_POINT_S  # time of the newest point of the track
         self._has_news = False
@@ -197,10 +199,14 @@ class TrackerApp(App):
             return
         if fix.time_s % _SLOT_S:
             return
+        if self._doubted_s >= 0 and 0 <= fix.time_s - self._doubted_s < _DOUBT_S:
+            return
         verdict = self._check.judge(fix.time_s, fix.lat_e5, fix.lon_e5, fix.sog_dkn)
         if verdict != GOOD:
             node.events.note(node.clock.uptime_s, ev.GNSS_BAD, verdict)
+            self._doubted_s = fix.time_s
             return
+        self._doubted_s = -1
         mine = self._fix
         mine.time_s, mine.lat_e5, mine.lon_e5 = fix.time_s, fix.lat_e5, fix.lon_e5
         mine.sog_dkn, mine.cog_deg = fix.sog_dkn, fix.cog_deg
