@@ -313,7 +313,7 @@ class Device:
                 return False
             if not mac.accept_join(self.rx_buf, length, sender.dr):
                 return False
-            sender.heard(False)
+            sender.heard(False, True)
             self._link.joined(now_ms)
             self._tell(EV_JOINED, rssi_dbm, snr_q4)
             return True
@@ -323,7 +323,7 @@ class Device:
             return False
         frame = mac.frame
         if not self._reception.is_idle:
-            sender.heard(frame.f_ctrl & frames.ACK != 0)
+            sender.heard(frame.f_ctrl & frames.ACK != 0, is_window)
         if self._link.heard(now_ms):
             self._events.emit(EV_LINK_BACK)
         if not self.settings.adr:

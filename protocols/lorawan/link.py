@@ -75,11 +75,11 @@ class Link:
         """Whether the next uplink should ask the network for a downlink."""
         return self.phase != OK or self.adr_ack_count >= ADR_ACK_LIMIT
 
-    def uplink_sent(self) -> bool:
-        """A new frame is on air; True if ADR's back-off takes a step now."""
+    def uplink_sent(self) -> int:
+        """A new frame is on air: the step of ADR's back-off that is due now, 1, 2, ..., or 0."""
         self.adr_ack_count = self.adr_ack_count + 1 if self.adr_ack_count < 1 << 20 else 1 << 19
         over = self.adr_ack_count - ADR_ACK_LIMIT
-        return over > 0 and over % ADR_ACK_DELAY == 0
+        return over // ADR_ACK_DELAY if over > 0 and over % ADR_ACK_DELAY == 0 else 0
 
     def is_due(self, now_ms: int) -> bool:
         """Whether a probe should be sent now (or the phase changed to want one)."""

@@ -1,7 +1,8 @@
 """MAC commands of LoRaWAN 1.0.4 in both directions, from one table.
 
-`encode_into` writes one, `decode` reads all in a buffer, `command_size` and `read_fields` are
-what a device needs to walk a buffer itself. Class B's commands are here to be known, not obeyed.
+`encode_into` writes one, `decode` reads all in a buffer, `copy_commands` copies whole ones;
+`command_size` and `read_fields` are for who walks a buffer by itself. Class B's commands are here
+to be known, not obeyed.
 
 Source: LoRaWAN L2 1.0.4 section 5; class B: sections 14 and 15.
 """
@@ -22,6 +23,9 @@ PING_SLOT_INFO = 0x10
 PING_SLOT_CHANNEL = 0x11
 BEACON_TIMING = 0x12
 BEACON_FREQ = 0x13
+
+# Answers that go with every uplink until a downlink comes in a class A window.
+STICKY = (RX_PARAM_SETUP, RX_TIMING_SETUP, TX_PARAM_SETUP, DL_CHANNEL)
 
 # A command's payload is one little-endian number; its fields are listed from the lowest bit.
 # (field, bits): "" is reserved and sent as zero, negative bits are a signed field.
@@ -159,3 +163,25 @@ def decode(
         found.append(Command(cid, is_uplink, read_fields(buf, start + 1, cid, is_uplink)))
         start += 1 + size
     return found
+
+
+def copy_commands(
+    source: bytearray, length: int, out: bytearray, end: int, limit: int, sticky_only: bool
+) -> int:
+    """Copy the answers in `source[:length]` to `out[end:]`; return the new end, at most `limit`.
+
+    Whole commands in order, up to the first that does not fit. `out` may be `source`.
+    """
+    at = 0
+    while at < length:
+        size = 1 + command_size(source[at], True)
+        if size < 1 or at + size > length:
+            break
+        if not sticky_only or source[at] in STICKY:
+            if end + size > limit:
+                break
+            for i in range(size):
+                out[end + i] = source[at + i]
+            end += size
+        at += size
+    return end

@@ -268,7 +268,8 @@ class MacLayer:
     def accept_data(self, buf: bytearray, length: int, snr_q4: int, is_class_a: bool) -> bool:
         """Check, open and obey a downlink, leaving it in `frame`; False if it is not for us.
 
-        `is_class_a`: it came in RX1 or RX2. A frame whose effects cannot be stored is dropped.
+        `is_class_a`: it came in RX1 or RX2; elsewhere a frame with MAC commands is ignored. A
+        frame whose effects cannot be stored is dropped.
         """
         session, frame = self.session, self.frame
         if not session.has_session:
@@ -279,6 +280,9 @@ class MacLayer:
             return False
         if frame.is_uplink or frame.dev_addr != session.dev_addr:
             return False
+        has_commands = frame.f_opts_len > 0 or frame.f_port == 0
+        if has_commands and not is_class_a:
+            return False
         f_cnt = frames.f_cnt_after(frame.f_cnt_16, session.f_cnt_down)
         if f_cnt == session.f_cnt_down:
             f_cnt = -1 if f_cnt > 0xFFFEFFFF else f_cnt + 0x10000
@@ -288,14 +292,18 @@ class MacLayer:
         session.f_cnt_down = f_cnt
         if is_class_a:
             self.responder.heard_class_a()
-        start = frame.f_opts_start
-        end = start + frame.f_opts_len
-        if frame.f_port == 0:
-            start = frame.payload_start
-            end = start + frame.payload_len
-        self.responder.obey(buf, start, end, snr_q4)
+        if has_commands:
+            self._obey(buf, snr_q4)
         if not self.save():
             return False
         if frame.is_confirmed:
             self._ack_owed = True
         return True
+
+    def _obey(self, buf: bytearray, snr_q4: int) -> None:
+        frame = self.frame
+        if frame.f_port == 0:
+            start, size = frame.payload_start, frame.payload_len
+        else:
+            start, size = frame.f_opts_start, frame.f_opts_len
+        self.responder.obey(buf, start, start + size, snr_q4)

@@ -2,7 +2,8 @@
 
 Answers to RXParamSetupReq, RXTimingSetupReq, DlChannelReq and TxParamSetupReq are sticky: they go
 with every uplink until a downlink comes in a class A window, and live in the session's record.
-The others go once. Class B commands are skipped without an answer, as this is no class B device.
+The others go once; all in the order of the requests. Class B commands are skipped without an
+answer, as this is no class B device.
 
 Source: LoRaWAN L2 1.0.4 section 5.
 """
@@ -10,9 +11,8 @@ Source: LoRaWAN L2 1.0.4 section 5.
 from protocols.lorawan import mac
 from protocols.lorawan.channels import Channels
 from protocols.lorawan.regions import EIRP_DBM, Region
-from protocols.lorawan.session import STICKY_MAX, Session
+from protocols.lorawan.session import ANSWERS_MAX, Session
 
-_ONCE_MAX = 64
 _KEEP = 15  # LinkADRReq: a data rate or power that means "no change"
 
 
@@ -23,14 +23,12 @@ class Responder:
         self._region = region
         self._session = session
         self._channels = channels
-        self._once = bytearray(_ONCE_MAX)
-        self._once_len = 0
         self._is_fresh = True  # some answer has not been sent yet
-        self._scratch = bytearray(8)
         self.obeys_adr = True
         self.battery = 255
         self.wants_link_check = False  # the application asked
         self.has_asked = False  # a LinkCheckReq is in the last frame composed
+        self._has_asked_time = False
         self.wants_time = False
         # Set by `obey` for the device to tell; it clears the flags.
         self.has_link = False
@@ -42,13 +40,12 @@ class Responder:
 
     def forget(self) -> None:
         """A new session: nothing is owed."""
-        self._once_len = 0
-        self._session.sticky_len = 0
+        self._session.answers_len = 0
 
     @property
     def owed(self) -> int:
         """Bytes of answers to send."""
-        return self._session.sticky_len + self._once_len
+        return self._session.answers_len
 
     @property
     def is_urgent(self) -> bool:
@@ -61,49 +58,47 @@ class Responder:
         At most `limit` bytes and whole commands. Answers that do not fit stay out; the network
         asks again. `asks` adds a LinkCheckReq that the application did not ask for.
         """
-        end = self._copy(self._session.sticky, self._session.sticky_len, out, 0, limit)
-        end = self._copy(self._once, self._once_len, out, end, limit)
+        session = self._session
+        end = mac.copy_commands(session.answers, session.answers_len, out, 0, limit, False)
         self.has_asked = (asks or self.wants_link_check) and end < limit
         if self.has_asked:
             out[end] = mac.LINK_CHECK
             end += 1
-        if self.wants_time and end < limit:
+        self._has_asked_time = self.wants_time and end < limit
+        if self._has_asked_time:
             out[end] = mac.DEVICE_TIME
             end += 1
         return end
 
-    def _copy(self, source: bytearray, length: int, out: bytearray, end: int, limit: int) -> int:
-        at = 0
-        while at < length:
-            size = 1 + mac.command_size(source[at], True)
-            if size < 1 or end + size > limit:
-                break
-            for i in range(size):
-                out[end + i] = source[at + i]
-            at += size
-            end += size
-        return end
-
     def sent(self) -> None:
-        """The answers went out with a new frame."""
-        self._once_len = 0
+        """The answers went out with a new frame: those that are not sticky are done with."""
         self._is_fresh = False
+        self._keep_sticky()
+
+    def expire(self) -> None:
+        """The windows are closed: an answer to what was asked is not to come any more."""
+        self.has_asked = False
+        self._has_asked_time = False
 
     def heard_class_a(self) -> None:
         """A downlink came in a receive window: the network knows the sticky answers."""
-        self._session.sticky_len = 0
+        self._session.answers_len = 0
 
-    def _answer(self, cid: int, values: "tuple[int, ...]" = (), is_sticky: bool = False) -> None:
-        size = mac.encode_into(self._scratch, 0, cid, True, values)
-        self._is_fresh = True
+    def _keep_sticky(self) -> None:
         session = self._session
-        if is_sticky:
-            if session.sticky_len + size <= STICKY_MAX:
-                session.sticky_len = self._copy(
-                    self._scratch, size, session.sticky, session.sticky_len, STICKY_MAX
-                )
-        elif self._once_len + size <= _ONCE_MAX:
-            self._once_len = self._copy(self._scratch, size, self._once, self._once_len, _ONCE_MAX)
+        session.answers_len = mac.copy_commands(
+            session.answers, session.answers_len, session.answers, 0, ANSWERS_MAX, True
+        )
+
+    def _answer(self, cid: int, values: "tuple[int, ...]" = ()) -> None:
+        """Owe an answer, in the order of the requests (section 5: in one buffer)."""
+        session = self._session
+        if session.answers_len + 1 + mac.command_size(cid, True) > ANSWERS_MAX:
+            return  # the network asks again
+        self._is_fresh = True
+        session.answers_len = mac.encode_into(
+            session.answers, session.answers_len, cid, True, values
+        )
 
     def obey(self, buf: bytearray, start: int, end: int, snr_q4: int) -> None:
         """Obey the commands in `buf[start:end]`, clear text of an authenticated downlink."""
@@ -126,7 +121,8 @@ class Responder:
                     self.has_link = True
                     self.margin_db, self.gateway_count = values
             elif command.cid == mac.DEVICE_TIME:
-                if self.wants_time:
+                if self._has_asked_time:
+                    self._has_asked_time = False
                     self.wants_time = False
                     self.has_time = True
                     self.gps_s, self.fraction = values
@@ -142,7 +138,7 @@ class Responder:
                 self._new_channel(values)
             elif command.cid == mac.RX_TIMING_SETUP:
                 self._session.rx1_delay_s = values[0] or 1
-                self._answer(mac.RX_TIMING_SETUP, (), True)
+                self._answer(mac.RX_TIMING_SETUP)
             elif command.cid == mac.TX_PARAM_SETUP:
                 self._tx_param_setup(values)
             elif command.cid == mac.DL_CHANNEL:
@@ -184,7 +180,7 @@ class Responder:
             self._session.rx2_dr = rx2_dr
             self._session.rx2_freq_hz = freq_100hz * 100
             self._session.rx1_offset = offset
-        self._answer(mac.RX_PARAM_SETUP, (int(freq_ok), int(dr_ok), int(offset_ok)), True)
+        self._answer(mac.RX_PARAM_SETUP, (int(freq_ok), int(dr_ok), int(offset_ok)))
 
     def _is_down_freq(self, freq_hz: int) -> bool:
         if not self._region.is_frequency(freq_hz):
@@ -217,7 +213,7 @@ class Responder:
         session.down_dwell = bool(values[2])
         while not self._region.payload_limit(session.dr, session.up_dwell):
             session.dr += 1  # the dwell limit forbids the lowest data rates
-        self._answer(mac.TX_PARAM_SETUP, (), True)
+        self._answer(mac.TX_PARAM_SETUP)
 
     def _dl_channel(self, values: "tuple[int, ...]") -> None:
         channel, freq_100hz = values
@@ -227,4 +223,4 @@ class Responder:
         exists = channel < self._region.channel_count and self._channels.freq_hz(channel) != 0
         if freq_ok and exists:
             self._session.down_freqs_hz[channel] = freq_100hz * 100
-        self._answer(mac.DL_CHANNEL, (int(freq_ok), int(exists)), True)
+        self._answer(mac.DL_CHANNEL, (int(freq_ok), int(exists)))

@@ -130,9 +130,11 @@ class Sender:
             self._poll_wanted = True
             self._poll_ms = self._soon_ms(now_ms)
 
-    def heard(self, is_ack: bool) -> None:
-        """A downlink came for the frame under way."""
+    def heard(self, is_ack: bool, is_class_a: bool) -> None:
+        """A downlink came while the frame is under way; in RX1 or RX2 it ends the repetitions."""
         self._is_heard = True
+        if is_class_a:
+            self._trials_left = 0
         if is_ack and self._is_confirmed:
             self.is_acked = True
 
@@ -265,8 +267,7 @@ class Sender:
             return False
         if not mac.reserve_counter():
             return self._store_failed(now_ms)
-        if self._link.uplink_sent():
-            self._slow_down()
+        self._back_off(self._link.uplink_sent())
         confirmed = job == _DATA and self._app_confirmed
         asks = self._link.wants_answer()
         port = self._app_port if job == _DATA else frames.NO_PORT
@@ -343,16 +344,30 @@ class Sender:
             self._channels.enable_defaults()
         return False
 
+    def _back_off(self, step: int) -> None:
+        """ADR's own back-off, LoRaWAN L2 1.0.4 section 4.3.1.1: power, data rates, channels."""
+        session = self._session
+        if step == 0 or not self._settings.adr:
+            return
+        session.tx_power = 0
+        if step == 1:
+            return
+        lower = self._channels.lower_dr(session.dr)
+        if lower == session.dr:
+            session.nb_trans = 1
+            self._channels.enable_defaults()
+        session.dr = lower
+
     def finish(self, now_ms: int) -> None:
         """The windows are closed: conclude, or arrange the next transmission of the frame."""
         job, link, events = self._job, self._link, self._events
         if job == _NOTHING:
             return
-        is_done = self.is_acked if self._is_confirmed else self._is_heard
-        if self._trials_left > 0 and not is_done:
+        if self._trials_left > 0 and not self.is_acked:
             self._retry_ms = self._soon_ms(now_ms)
             return
         self._job = _NOTHING
+        self._mac.responder.expire()
         if job == _JOIN:
             if not self._is_heard:
                 link.join_unanswered(self._radio.airtime_us, now_ms)

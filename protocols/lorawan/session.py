@@ -7,6 +7,7 @@ Layout, little-endian: `_HEAD`, 16 channels of 7 bytes (uplink and downlink freq
 import binascii
 import struct
 
+from protocols.lorawan.mac import copy_commands
 from protocols.lorawan.regions import Region
 
 _HEAD = "<2sBB4sHIIIIBBBBBBBBbI10sB24s16s16s"
@@ -15,7 +16,8 @@ _VERSION = 1
 _HAS_SESSION, _HAS_JOIN_NONCE, _HAS_DOWN = 1, 2, 4
 _NO_COUNTER, _NO_NONCE = 8, 16  # used up: one more than the field can hold
 _CHANNELS = 16
-STICKY_MAX = 24
+ANSWERS_MAX = 64
+_STICKY_MAX = 24
 F_CNT_END = 0x100000000
 DEV_NONCE_END = 0x10000
 # Uplink counters are reserved in blocks, so that flash is written once in so many uplinks; a
@@ -40,8 +42,9 @@ class Session:
         self.freqs_hz = [0] * _CHANNELS  # dynamic plans; 0: no such channel
         self.down_freqs_hz = [0] * _CHANNELS  # RX1 frequency set by DlChannelReq, else 0
         self.dr_ranges = bytearray(_CHANNELS)  # highest DR << 4 | lowest DR
-        self.sticky = bytearray(STICKY_MAX)  # answers repeated until a downlink comes
-        self.sticky_len = 0
+        self.answers = bytearray(ANSWERS_MAX)  # to MAC requests; the sticky ones are stored
+        self.answers_len = 0
+        self._sticky = bytearray(_STICKY_MAX)
         self.reset(region)
 
     def reset(self, region: Region) -> None:
@@ -60,7 +63,7 @@ class Session:
         self.up_dwell = region.has_dwell
         self.down_dwell = False
         self.eirp_dbm = region.eirp_dbm
-        self.sticky_len = 0
+        self.answers_len = 0
         for i in range(10):
             self.mask[i] = 0
         if region.is_fixed:
@@ -108,8 +111,8 @@ class Session:
             self.eirp_dbm,
             self.rx2_freq_hz,
             self.mask,
-            self.sticky_len,
-            self.sticky,
+            copy_commands(self.answers, self.answers_len, self._sticky, 0, _STICKY_MAX, True),
+            self._sticky,
             self.nwk_s_key,
             self.app_s_key,
         )
@@ -150,8 +153,8 @@ class Session:
         self.eirp_dbm = head[17]
         self.rx2_freq_hz = head[18]
         self.mask[:] = head[19]
-        self.sticky_len = head[20]
-        self.sticky[:] = head[21]
+        self.answers_len = min(head[20], _STICKY_MAX)
+        self.answers[:_STICKY_MAX] = head[21]
         self.nwk_s_key = head[22]
         self.app_s_key = head[23]
         at = struct.calcsize(_HEAD)

@@ -72,6 +72,21 @@ def test_a_confirmed_uplink_is_sent_as_often_as_asked():
     assert all(gap > 3000 for gap in gaps)
 
 
+def test_any_class_a_downlink_ends_the_repetitions_of_a_confirmed_uplink():
+    world = joined()
+    world.settings.confirmed_trials = 4
+    real = world.network.hear
+
+    def hear(phy):
+        real(phy)
+        return world.network.downlink(8, b"no acknowledgement")
+
+    world.network.hear = hear
+    sent = len(world.sent)
+    assert world.uplink(confirmed=True) == dev.EV_NO_ACK
+    assert len(world.sent) == sent + 1
+
+
 def test_nb_trans_repeats_until_a_downlink():
     world = joined()
     world.network.answers_link_check = False

@@ -266,3 +266,40 @@ def test_a_sub_band_keeps_a_fixed_plan_to_its_channels():
         world.uplink(b"x")
     for _, freq_hz, _, _, _, _ in world.sent:
         assert 903900000 <= freq_hz <= 905300000 or freq_hz == 904600000
+
+
+def test_answers_are_in_the_order_of_the_requests():
+    world = joined()
+    assert ask(world, "06 08 02 06") == b"\x06\xff\x07\x08\x06\xff\x07"
+
+
+def test_answers_that_are_not_sticky_go_once():
+    world = joined()
+    world.network.queue.append((frames.NO_PORT, b"", b"\x06\x08\x02", False, 0))
+    world.uplink(b"x")
+    for _ in range(2):
+        world.uplink(b"x")
+    first, second = world.network.uplinks[-2:]
+    assert first[4] == b"\x06\xff\x07\x08" and second[4] == b"\x08"
+
+
+def test_class_c_ignores_frames_with_commands_outside_the_windows():
+    settings = dev.Settings()
+    settings.class_c = True
+    world = joined(settings=settings)
+    world.run(10000)
+    world.deliver(world.network.downlink(3, b"data", b"\x06"))
+    world.run(10)
+    world.deliver(world.network.downlink(0, b"\x06"))
+    world.run(10)
+    assert world.device.rejected == 2 and dev.EV_DOWNLINK not in world.kinds()
+    world.deliver(world.network.downlink(3, b"data"))
+    world.run(10)
+    assert world.events[-1][3] == b"data"
+
+
+def test_an_answer_that_nobody_asked_for_is_not_told():
+    world = joined()
+    world.network.queue.append((frames.NO_PORT, b"", b"\x02\x05\x01\x0d\0\0\0\0\0", False, 0))
+    world.uplink(b"x")
+    assert dev.EV_LINK not in world.kinds() and dev.EV_TIME not in world.kinds()

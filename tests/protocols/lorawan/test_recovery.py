@@ -51,9 +51,28 @@ def test_adr_ack_req_after_64_uplinks_and_slower_after_96():
     asked = [i for i in range(300) if flags[i][0]]
     assert asked[0] == 63 and asked[-1] == 299
     assert flags[0][1] == 7
-    slowed = [i for i in range(300) if flags[i][1] > 7]
-    assert 64 <= slowed[0] <= 160 and flags[299][1] == 10
     assert world.sent[-1][3] == 14  # full power
+    assert max(sf for _, sf in flags[:64]) == 7 and flags[299][1] == 10
+
+
+def test_adr_back_off_is_that_of_the_specification():
+    """Table 9 of LoRaWAN L2 1.0.4: power at 96, a data rate at 128, and so on, channels last."""
+    world = World(Network())
+    world.join()
+    sender, link = world.device._sender, world.device._link
+    session = world.device._mac.session
+    session.dr, session.tx_power, session.nb_trans, session.mask[0] = 4, 3, 2, 2
+    seen = {}
+    for count in range(1, 240):
+        sender._back_off(link.uplink_sent())
+        state = (session.dr, session.tx_power, session.nb_trans, session.mask[0])
+        if state not in seen.values():
+            seen[count] = state
+        assert link.wants_answer() == (count >= 64)
+    assert seen == {
+        1: (4, 3, 2, 2), 96: (4, 0, 2, 2), 128: (3, 0, 2, 2), 160: (2, 0, 2, 2),
+        192: (2, 0, 1, 3),
+    }  # fmt: skip
 
 
 def test_a_quiet_network_is_asked_about_once_an_hour():
