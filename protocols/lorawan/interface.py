@@ -109,4 +109,4 @@ class Settings:
         self.wake_up_ms = 1  # from OP_RX to a receiving radio
         self.probe_after_s = 3600  # this long without a downlink starts the link probe
         self.rejoin_max_s = 3600  # the longest wait between two attempts to come back
-        self.strict_join_nonce = True  # refuse a JoinNonce not above the last
+        self.strict_join_nonce = True  # refuse a JoinNonce below the last, not just the last itself

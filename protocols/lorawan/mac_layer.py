@@ -221,7 +221,9 @@ class MacLayer:
             accept = frames.open_join_accept(buf, length, self._app_key)
         except RemoteError:
             return False
-        if self._settings.strict_join_nonce and accept.join_nonce <= session.join_nonce:
+        if accept.join_nonce == session.join_nonce:
+            return False
+        if self._settings.strict_join_nonce and accept.join_nonce < session.join_nonce:
             return False
         session.reset(self._region)
         self._channels.reset()

@@ -265,10 +265,9 @@ class DeviceMachine(RuleBasedStateMachine):
 
 
 DeviceMachine.TestCase.settings = settings(
-    max_examples=150,
+    max_examples=max(150, settings().max_examples),
     stateful_step_count=30,
     deadline=None,
-    derandomize=True,
     suppress_health_check=list(HealthCheck),
 )
 TestDevice = DeviceMachine.TestCase

@@ -399,3 +399,22 @@ def test_a_join_asked_for_is_not_called_off_by_a_downlink():
     world.device.join(world.now_ms)
     world.run(60000)
     assert len(world.network.dev_nonces) == 2
+
+
+def test_a_join_accept_counts_once_and_only_upwards():
+    for strict in (True, False):
+        settings = dev.Settings()
+        settings.strict_join_nonce = strict
+        world = joined(settings=settings)
+        assert world.device._mac.session.join_nonce == 1
+        world.network.join_nonce = 0  # the same nonce again
+        world.device.join(world.now_ms)
+        world.run(8000)
+        assert world.kinds().count(dev.EV_JOINED) == 1
+        world.network.join_nonce = 41
+        world.run(600000, lambda w=world: w.kinds().count(dev.EV_JOINED) == 2)
+        assert world.device._mac.session.join_nonce == 42
+        world.network.join_nonce = 6  # a network that began to count anew
+        world.device.join(world.now_ms)
+        world.run(120000)
+        assert (world.kinds().count(dev.EV_JOINED) == 3) == (not strict)
