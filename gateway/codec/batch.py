@@ -20,11 +20,12 @@ from gateway.codec.state import Model
 from protocols.errors import LocalError
 
 RICE = 0xF0
+OTHER_PRIOR = 0xF1  # profile 1 with a prior of a later version, whose id is the next byte
 EXTENDED = 0xF0  # first bytes from here: profile 0 and later formats
 RECORDS_MAX = 0xFFFF
 CHECK_BYTES = 4
-NUMBER_BITS = 5
-NUMBER_MASK = (1 << NUMBER_BITS) - 1
+NUMBER_MASK = 7  # of a batch's number, three bits are carried
+VERSION_MASK = 3  # of a catalogue's version, two
 
 
 def encode(
@@ -37,7 +38,7 @@ def encode(
 ) -> bytes:
     """One MQTT payload with all `records` (1..65535), which may be of any devices, in any order.
 
-    `batch_number` counts up per site; its last five bits are carried. `reference` is a batch
+    `batch_number` counts up per site; its last three bits are carried. `reference` is a batch
     that the far application (not the broker) acknowledged, made with the same catalogue.
     Profile 0 is Rice codes, cheaper to make and longer; it neither takes nor can be a reference.
     Raises `LocalError` for values outside the ranges of `Record`.
@@ -86,8 +87,8 @@ def _alone(
     best: tuple[bytes, int, list[int], list[int]] | None = None
     for prior_id in (TRAINED, FLAT):
         model.restart(prior_id)
-        fields = (catalogue.version & 7) << 7 | prior_id << 5 | number
-        out[0] = raw_bits(fields, 1 + 3 + 2 + NUMBER_BITS)
+        fields = (catalogue.version & VERSION_MASK) << 4 | prior_id << 3 | number
+        out[0] = raw_bits(fields, 1 + 2 + 1 + 3)
         body = encode_decisions(out, model.probs, model.counts)
         if best is None or len(body) < len(best[0]):
             best = body, prior_id, model.probs, model.counts
@@ -102,7 +103,7 @@ def _built_on(
     if not isinstance(reference.state, Model):
         raise LocalError("reference", "has no state: it was not made by profile 1")
     model = Model(TRAINED, reference.state)
-    out = [raw_bits(8 | reference.number & 7, 4)]
+    out = [raw_bits(8 | reference.number, 1 + 3)]
     put_reference_step(out, model, number - reference.number & NUMBER_MASK)
     out += put_groups(catalogue, groups, model)
     return encode_decisions(out, model.probs, model.counts), model
@@ -119,23 +120,20 @@ def decode(data: bytes, catalogues: Iterable[Catalogue], references: Iterable[Ba
     check = int.from_bytes(data[-CHECK_BYTES:], "big")
     if body[0] == RICE:
         return _decode_rice(data, body, check, catalogues)
+    if body[0] == OTHER_PRIOR:
+        raise BatchError("prior", f"prior {body[1:2].hex()} is not known here")
     if body[0] >= EXTENDED:
         raise BatchError("version", f"format 0x{body[0]:02x} is not known here")
     coder = RangeDecoder(body)
     if coder.raw(1):
-        low = coder.raw(3)
-        origin = _reference(low, body, check, references)
+        origin = _reference(coder.raw(3), body, check, references)
         catalogue, model = origin.catalogue, Model(TRAINED, _state(origin))
         number = origin.number
     else:
-        low = coder.raw(3)
         origin = None
-        catalogue = _catalogue(low, body, check, catalogues)
-        prior_id = coder.raw(2)
-        if prior_id not in (FLAT, TRAINED):
-            raise BatchError("prior", f"prior {prior_id} is not known here")
-        number = coder.raw(NUMBER_BITS)
-        model = Model(prior_id)
+        catalogue = _catalogue(coder.raw(2), body, check, catalogues)
+        model = Model(coder.raw(1))
+        number = coder.raw(3)
     coder.probs, coder.counts = model.probs, model.counts
     try:
         if origin is not None:
@@ -149,7 +147,7 @@ def decode(data: bytes, catalogues: Iterable[Catalogue], references: Iterable[Ba
 def _decode_rice(data: bytes, body: bytes, check: int, catalogues: Iterable[Catalogue]) -> Batch:
     if len(body) < 4:
         raise BatchError("truncated", f"{len(data)} bytes")
-    catalogue = _catalogue(body[1], body, check, catalogues, 0xFF)
+    catalogue = _catalogue(body[1] & VERSION_MASK, body, check, catalogues)
     try:
         records = get_rice(catalogue, body[3:])
     except ValueError as error:
@@ -157,15 +155,13 @@ def _decode_rice(data: bytes, body: bytes, check: int, catalogues: Iterable[Cata
     return Batch(body[2] & NUMBER_MASK, catalogue, tuple(records), data)
 
 
-def _catalogue(
-    low: int, body: bytes, check: int, catalogues: Iterable[Catalogue], mask: int = 7
-) -> Catalogue:
+def _catalogue(low: int, body: bytes, check: int, catalogues: Iterable[Catalogue]) -> Catalogue:
     """The catalogue whose version ends in `low` and that makes the checksum right."""
-    known = [c for c in catalogues if c.version & mask == low]
+    known = [c for c in catalogues if c.version & VERSION_MASK == low]
     for catalogue in known:
         if crc32c(body, catalogue.fingerprint) == check:
             return catalogue
-    name = f"a catalogue of version {low} modulo {mask + 1}"
+    name = f"a catalogue of version {low} modulo {VERSION_MASK + 1}"
     if known:
         raise BatchError("checksum", f"damaged, or made with {name} that is not here")
     raise BatchError("catalogue", f"made with {name}, which is not here")
@@ -173,7 +169,7 @@ def _catalogue(
 
 def _reference(low: int, body: bytes, check: int, references: Iterable[Batch]) -> Batch:
     """The batch whose number ends in `low` and that makes the checksum right."""
-    known = [b for b in references if b.number & 7 == low]
+    known = [b for b in references if b.number == low]
     for batch in known:
         if crc32c(body, batch.check) == check:
             return batch

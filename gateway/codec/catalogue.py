@@ -131,6 +131,8 @@ class Device:
     anchor_sequence: int = 0
     quality: int = 1  # the usual one
     time_source: str = "gnss"  # the usual one
+    numbered: bool = True  # do rows have sequence numbers?
+    on_grid: bool = True  # do times keep to the grid, to the second?
 
     def __post_init__(self) -> None:
         if not 1 <= self.interval_s <= INTERVAL_S_MAX:
@@ -170,7 +172,7 @@ class Catalogue:
     any value is correct.
     """
 
-    version: int  # 0..65535, counts up; the header carries its last three bits
+    version: int  # 0..65535, counts up; a batch carries its last two bits
     devices: tuple[Device, ...]
     epoch_s: int = 1_577_836_800  # 2020-01-01
     site: str = ""

@@ -58,6 +58,8 @@ def _device(device: Device, rows: Sequence[Record]) -> Device:
         anchor_sequence=rows[0].sequence or 0,
         quality=median_low(row.quality for row in rows),
         time_source=rows[0].time_source,
+        numbered=rows[0].sequence is not None,
+        on_grid=_on_grid(rows, interval_s) if len(rows) >= _ROWS_MIN else device.on_grid,
         channels=tuple(
             _channel(channel, [value for value in column if value is not None])
             for channel, column in zip(device.channels, columns, strict=True)
@@ -80,6 +82,12 @@ def _interval(gaps_ms: Sequence[int], otherwise: int) -> int:
         return bits
 
     return min(max(min(sorted(candidates), key=cost), 1), INTERVAL_S_MAX)
+
+
+def _on_grid(rows: Sequence[Record], interval_s: int) -> bool:
+    start = rows[0].time_ms
+    off = sum((row.time_ms - start) % (interval_s * 1000) != 0 for row in rows)
+    return off * 10 < len(rows)
 
 
 def _channel(channel: Channel, values: Sequence[int]) -> Channel:

@@ -26,7 +26,7 @@ class Record:
 class Batch:
     """A batch as sent or received."""
 
-    number: int  # 0..31, counts up and wraps
+    number: int  # 0..7, counts up and wraps
     catalogue: Catalogue
     records: tuple[Record, ...]  # grouped by device in catalogue order, rows in the order given
     data: bytes = field(repr=False)

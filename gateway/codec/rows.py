@@ -22,7 +22,7 @@ from gateway.codec.state import PAIRS_MAX, DeviceState, Model
 from gateway.codec.timegrid import grid, nearest
 
 # Contexts of a "row" block.
-REGULAR, SAME_META, SAME_MASK = ZERO, ZERO + 2, ZERO + 3
+REGULAR, SAME_META, SAME_MASK, NUMBERED, WHOLE_S = ZERO, ZERO + 2, ZERO + 3, ZERO + 4, ZERO + 6
 SOURCE_CODE = {name: code for code, name in enumerate(TIME_SOURCES)}
 Cells = Sequence[int | None]
 
@@ -35,7 +35,7 @@ def put_reference_step(out: list[int], model: Model, step: int) -> None:
 def get_reference_step(coder: RangeDecoder, model: Model) -> int:
     """The inverse of `put_reference_step`."""
     step = get_number(coder, model.block("reference", "head"), 0)
-    if step > 31:
+    if step > 7:
         raise ValueError(f"a reference {step} batches back")
     return step
 
@@ -61,9 +61,10 @@ def put_groups(
         whole = all(row.time_ms % 1000 == 0 for row in rows)
         whole = whole and (known is None or known.unit_ms == 1000)
         numbered = rows[0].sequence is not None
-        out.append((head + ABSENT) * 2 + whole)
-        out.append((head + ABSENT + 1) * 2 + numbered)
         device = catalogue.devices[index]
+        row_base = model.block(device.layout, "row")
+        out.append((row_base + WHOLE_S) * 2 + whole)
+        out.append((row_base + NUMBERED + device.numbered) * 2 + numbered)
         state = _state(model, known, device, 1000 if whole else 1, numbered)
         cells = _put_steps(out, device, rows, model, state)
         if known is None or (known.sequence is None and numbered):
@@ -92,9 +93,10 @@ def get_groups(catalogue: Catalogue, coder: RangeDecoder, model: Model) -> list[
         if not 1 <= count <= 0xFFFF - len(out):
             raise ValueError(f"{count} rows")
         known = model.devices.get(index)
-        whole = coder.bit(head + ABSENT)
-        numbered = coder.bit(head + ABSENT + 1)
         device = catalogue.devices[index]
+        row_base = model.block(device.layout, "row")
+        whole = coder.bit(row_base + WHOLE_S)
+        numbered = coder.bit(row_base + NUMBERED + device.numbered)
         state = _state(model, known, device, 1000 if whole else 1, bool(numbered))
         _get_steps(coder, device, model, state)
         if known is None or (known.sequence is None and numbered):
@@ -153,7 +155,7 @@ def _put_first(
     else:
         put_signed(out, first, 1, 2, steps - guess)
     offset = now - anchor - steps * step
-    put_signed(out, model.block(("first", unit_ms), "first_offset"), 0, 5, offset)
+    put_signed(out, model.block(("first", unit_ms), "first_offset"), device.on_grid, 5, offset)
     if row.sequence is not None:
         put_signed(out, first, 2, 5, row.sequence - device.anchor_sequence - steps)
     meta = row.quality << 3 | SOURCE_CODE[row.time_source]
@@ -185,7 +187,7 @@ def _get_first(
     else:
         steps = get_signed(coder, first, 1, 2) + guess
     now = anchor + steps * step
-    now += get_signed(coder, model.block(("first", unit_ms), "first_offset"), 0, 5)
+    now += get_signed(coder, model.block(("first", unit_ms), "first_offset"), device.on_grid, 5)
     sequence = None
     if numbered:
         sequence = get_signed(coder, first, 2, 5) + device.anchor_sequence + steps
@@ -267,8 +269,8 @@ def _guess(device: Device, i: int, firsts: list[int], state: DeviceState) -> tup
     """A guess for a first value, and how wrong that may be."""
     cell = device.cells[i]
     if cell.guess is None or not (cell.plain or state.columns[i].stepped):
-        return firsts[i], 5
-    return cell.guess, min(cell.scale, FIRST_SCALE)
+        return firsts[i], FIRST_SCALE
+    return cell.guess, min(cell.scale, FIRST_SCALE - 1)
 
 
 # --- Steps ------------------------------------------------------------------------------------

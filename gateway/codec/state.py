@@ -89,6 +89,7 @@ class Model:
         state.steps = Column(self.block((layout, "steps", unit), "steps"))
         state.offsets = Column(self.block((layout, "offset", unit), "offset_" + unit))
         state.sequences = Column(self.block((layout, "sequence"), "sequence"))
+        state.regular = int(device.on_grid)
         state.steps.start(1)
         state.offsets.start(0)
         state.sequences.start(0)

@@ -23,7 +23,7 @@ from gateway.codec.columns import BLOCK
 from gateway.codec.prior import FLAT, PRIOR_KINDS, PROBABILITIES, STRENGTHS, unpack
 from gateway.codec.rows import put_groups
 from gateway.codec.state import Model
-from tests.bench.codec import Series, batches, everything, figures, mean, numbered
+from tests.bench.codec import Series, batches, everything, figures, mean, numbered, unlearned
 
 ASSET = Path(prior_module.__file__).with_name("prior_1.bin")
 # Batch size: how many batches, and the weight of all together.
@@ -137,6 +137,7 @@ def run(arguments: Sequence[str]) -> None:
     for series in everyone:
         observe(series, statistics.setdefault(series.name, {}))
         observe(numbered(series), statistics[series.name])
+        observe(unlearned(series), statistics[series.name])
     if "--check" in arguments:
         leave_one_out(everyone, statistics)
         return

@@ -132,7 +132,7 @@ def test_refusals_name_what_is_missing() -> None:
     error = refusal(first.data)
     assert (error.code, error.detail) == (
         "catalogue",
-        "made with a catalogue of version 7 modulo 8, which is not here",
+        "made with a catalogue of version 3 modulo 4, which is not here",
     )
     assert refusal(first.data, other).code == "catalogue"
     assert refusal(first.data, impostor).code == "checksum"
@@ -149,11 +149,10 @@ def test_refusals_name_what_is_missing() -> None:
 
 
 def test_an_unknown_prior_is_refused() -> None:
-    fields = (CATALOGUE.version & 7) << 7 | 3 << 5
-    body = encode_decisions([raw_bits(fields, 11)], [], [])
+    body = b"\xf1\x03" + encode(CATALOGUE, flood(0, 1), batch_number=0)[:-4]
     data = body + crc32c(body, CATALOGUE.fingerprint).to_bytes(4, "big")
     error = refusal(data, CATALOGUE)
-    assert (error.code, error.detail) == ("prior", "prior 3 is not known here")
+    assert (error.code, error.detail) == ("prior", "prior 03 is not known here")
 
 
 @pytest.mark.parametrize(
