@@ -252,15 +252,17 @@ class DeviceMachine(RuleBasedStateMachine):
         air.server.outbox.clear()
         air.forced = []
         end = self.world.elapsed_ms + 2 * HOUR
-        acked = False
-        while self.world.elapsed_ms < end and not acked:
+        is_well = False
+        while self.world.elapsed_ms < end and not is_well:
             if self.world.device.max_payload() >= 4:
                 self.world.device.send(5, b"well", 4, True, self.world.now_ms)
             seen = len(self.world.events)
             self.world.run(5 * MINUTE)
-            acked = any(event[0] == dev.EV_ACK for event in self.world.events[seen:])
-        assert acked, "no session two hours after all was well"
-        assert any(payload == b"well" for _, _, payload in air.server.received)
+            # An acknowledgement may be for a frame that was queued in bad times.
+            is_well = any(event[0] == dev.EV_ACK for event in self.world.events[seen:]) and any(
+                payload == b"well" for _, _, payload in air.server.received
+            )
+        assert is_well, "no session two hours after all was well"
         self.check()
 
 
