@@ -15,8 +15,7 @@ from protocols.errors import LocalError
 from protocols.modbus.frames import (
     ADU_MAX,
     BAD,
-    READ_HOLDING,
-    READ_INPUT,
+    READS,
     WAIT,
     WRITE_MANY,
     WRITE_ONE,
@@ -71,7 +70,7 @@ class RtuClient:
 
         Raises LocalError("range"). An outstanding request is forgotten.
         """
-        if function != READ_HOLDING and function != READ_INPUT:
+        if function not in READS:
             raise LocalError("range", "function %d does not read registers" % function)
         if not 1 <= count <= READ_COUNT_MAX:
             raise LocalError("range", "count %d is not in 1..%d" % (count, READ_COUNT_MAX))
@@ -174,7 +173,7 @@ class RtuClient:
         if not self._function:
             return False
         line = self._line
-        reads = self._function == READ_HOLDING or self._function == READ_INPUT
+        reads = self._function in READS
         need = 5 + 2 * self._count if reads else 8
         at = line.end - need
         if at <= line.start or not self._is_reply(at, need) or not line.is_frame(at, need):
@@ -196,10 +195,13 @@ class RtuClient:
             return length == 5
         if buf[at + 1] != self._function:
             return False
-        if self._function == READ_HOLDING or self._function == READ_INPUT:
+        if self._function in READS:
             return length == 5 + 2 * self._count and buf[at + 2] == 2 * self._count
         # An answer to a write repeats the first four bytes of its data.
-        return length == 8 and all(buf[at + i] == self.tx[i] for i in range(2, 6))
+        for i in range(2, 6):
+            if buf[at + i] != self.tx[i]:
+                return False
+        return length == 8
 
     def _accept(self, at: int) -> None:
         buf = self._line.buf
@@ -217,7 +219,7 @@ class RtuClient:
         else:
             self.exception = 0
             self.count = self._count
-            if self._function == READ_HOLDING or self._function == READ_INPUT:
+            if self._function in READS:
                 for i in range(2 * self._count):
                     self._registers[i] = buf[at + 3 + i]
             else:

@@ -6,6 +6,8 @@ Source: Modbus over serial line V1.02, 2.5.1; Modbus application protocol V1.1b3
 from protocols.modbus.crc import crc16
 
 READ_HOLDING, READ_INPUT, WRITE_ONE, WRITE_MANY = 3, 4, 6, 16
+READS = (READ_HOLDING, READ_INPUT)
+WRITES = (WRITE_ONE, WRITE_MANY)
 ADU_MAX = 256  # V1.02, 2.5.1: unit, 253 bytes of PDU, CRC
 BUFFER = 2 * ADU_MAX  # a whole frame and as much noise before it
 
@@ -19,10 +21,10 @@ def response_length(buf: bytearray, start: int, end: int) -> int:
     function = buf[start + 1]
     if function & 0x80:
         return 5 if function & 0x7F else BAD
-    if function in (READ_HOLDING, READ_INPUT):
+    if function in READS:
         data = buf[start + 2]
         return 5 + data if data and not data & 1 and data <= 250 else BAD
-    if function in (WRITE_ONE, WRITE_MANY):
+    if function in WRITES:
         return 8
     return BAD
 

@@ -8,8 +8,7 @@ provider.write(address, value, is_check) -> 0, or an exception code; is_check=Tr
 from protocols.errors import LocalError
 from protocols.modbus.frames import (
     ADU_MAX,
-    READ_HOLDING,
-    READ_INPUT,
+    READS,
     WRITE_MANY,
     WRITE_ONE,
     FrameBuffer,
@@ -88,7 +87,7 @@ class RtuServer:
         self.tx[1] = function
         code = ILLEGAL_FUNCTION
         end = 0
-        if function in (READ_HOLDING, READ_INPUT):
+        if function in READS:
             code = ILLEGAL_VALUE
             if length == 5:
                 end = self._read(function, _word(buf, at + 1), _word(buf, at + 3))

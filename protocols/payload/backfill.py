@@ -88,7 +88,7 @@ class TrackBackfill(TrackEncoder):
         writer = self._writer
         writer.start(buf, limit)
         room = limit * 8 - _TRACK_BITS - (51 if absolute else 36)
-        segments, mode = self._choose(room, room, 1, True)
+        self._choose(room, room, 1, True)
         _put_head(writer, KIND_TRACK)
         layout = schema.BACKFILL_TRACK
         put_field(writer, layout[0], ring.sequence)
@@ -97,10 +97,9 @@ class TrackBackfill(TrackEncoder):
         position = schema.TRACK_ABSOLUTE if absolute else schema.TRACK_MODULO
         put_field(writer, position[0], ring.lats[ring.newest])
         put_field(writer, position[1], ring.lons[ring.newest])
-        if mode == NO_HISTORY:
-            segments = 0
+        segments = 0 if self._mode == NO_HISTORY else self._segments
         _put_segments(writer, ring, segments, schema.TRACK_INTERVALS_S)
-        length = self._put_history(writer, mode, segments)
+        length = self._put_history(writer)
         self.readings += 1
         ring.drop(self.readings)
         return length

@@ -140,9 +140,9 @@ class FloodEncoder:
     def encode_into(self, buf: bytearray, limit: int) -> int:
         """Write the newest reading and as many older ones as fit into buf[:limit].
 
-        Returns the length. `limit` is 11..242 bytes (`device.max_payload()`). Raises
-        LocalError("empty") when the ring is empty, LocalError("limit") when limit is below 11 or
-        buf is shorter, LocalError("range") for a stage outside 0..3.
+        Returns the length. `limit` is 11..242 bytes (`device.max_payload()`). Allocates nothing.
+        Raises LocalError("empty") when the ring is empty, LocalError("limit") when limit is below
+        11 or buf is shorter, LocalError("range") for a stage outside 0..3.
         """
         ring = self.ring
         if not ring.count:
@@ -178,7 +178,10 @@ class FloodEncoder:
         """The tip total is not the same in so many readings before the newest."""
         ring = self.ring
         total = ring.rains[ring.newest]
-        return any(ring.rains[ring.newest - back] != total for back in range(1, readings + 1))
+        for back in range(1, readings + 1):  # noqa: SIM110 (a generator would allocate)
+            if ring.rains[ring.newest - back] != total:
+                return True
+        return False
 
     def _reach(self, segments: int) -> int:
         """How many older readings `segments` uniform spacings (0: the grid alone) describe."""

@@ -176,6 +176,8 @@ class TrackEncoder:
         self._absolute_lat = 0
         self._absolute_lon = 0
         self._used = 0
+        self._segments = 0
+        self._mode = NO_HISTORY
         self._has_motion = True
 
     def encode_into(self, buf: bytearray, limit: int, absolute: bool = False) -> int:
@@ -198,21 +200,21 @@ class TrackEncoder:
             absolute = False
         base = _HEAD_BITS + 15 + (51 if absolute else 36)
         room = limit * 8 - base
-        segments, mode = self._choose(room, room - _EXTENDED_BITS, 0, is_extended)
-        self._put_head(writer, absolute, is_extended or segments > 0, segments)
+        self._choose(room, room - _EXTENDED_BITS, 0, is_extended)
+        self._put_head(writer, absolute, is_extended or self._segments > 0, self._segments)
         if absolute:
             self._absolute_lat = ring.lats[ring.newest]
             self._absolute_lon = ring.lons[ring.newest]
             self._frames = 0
         self._frames += 1
-        return self._put_history(writer, mode, segments)
+        return self._put_history(writer)
 
-    def _put_history(self, writer: BitWriter, mode: int, segments: int) -> int:
+    def _put_history(self, writer: BitWriter) -> int:
         self.readings = 0
-        if mode != NO_HISTORY:
-            writer.put(mode, 4)
+        if self._mode != NO_HISTORY:
+            writer.put(self._mode, 4)
             room = writer.limit - writer.position
-            self.readings = self._code(mode, self._reach(segments), room, writer)
+            self.readings = self._code(self._mode, self._reach(self._segments), room, writer)
         elif writer.limit - writer.position >= 4:
             writer.put(NO_HISTORY, 4)
         return writer.finish(1)
@@ -248,14 +250,13 @@ class TrackEncoder:
             segments -= 1
         return reach
 
-    def _choose(
-        self, room: int, extended_room: int, first: int, is_extended: bool
-    ) -> "tuple[int, int]":
-        """Segments (`first` and up) and mode that carry most fixes in the room after the head."""
+    def _choose(self, room: int, extended_room: int, first: int, is_extended: bool) -> None:
+        """Set segments (`first` and up) and mode to carry most fixes in the room after the head."""
         ring = self.ring
         most = 0
         least_used = 0
-        best = (first, NO_HISTORY)
+        self._segments = first
+        self._mode = NO_HISTORY
         for segments in range(first, _SEGMENTS_MAX + 1):
             reach = self._reach(segments)
             left = (extended_room if segments or is_extended else room) - 4
@@ -270,10 +271,10 @@ class TrackEncoder:
                 if got > most or (got and got == most and self._used < least_used):
                     most = got
                     least_used = self._used
-                    best = (segments, mode)
+                    self._segments = segments
+                    self._mode = mode
             if most < reach or reach + 1 >= ring.count:
                 break
-        return best
 
     def _put_head(
         self, writer: BitWriter, absolute: bool, is_extended: bool, segments: int
