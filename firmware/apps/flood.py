@@ -46,7 +46,8 @@ _SCRATCH = const(96)  # readings of a gap's answer in memory at once
 _PREFILL = const(64)  # older readings taken from the log after a reset
 _AGAIN_MS = const(6000)  # between two looks at a jump: a boat has passed by then
 _AGAIN_MAX = const(3)
-_FAST_REPORT_S = const(30)  # no two frames closer than this, whatever the interval
+_FAST_REPORT_S = const(30)  # no two frames closer than this, whatever the interval,
+_ALARM_REPORT_S = const(15)  # or than this from siaga on; the duty cycle may say more
 _NOISY_MAD_MM = const(50)
 _TIPS = const(10)  # minutes of the rain window
 
@@ -79,7 +80,9 @@ class FloodApp(App):
         self._count = settings.integer("burst_count")
         self._report_max_s = settings.integer("report_max_s")
         self._burst = Burst(max(5, self._count), min(5, self._count))
-        self._despike = Despike(settings.integer("jump_mm"))
+        self._jump_mm = settings.integer("jump_mm")
+        self._despike = Despike(self._jump_mm, self._jump_mm)
+        self._recorded_s = 0  # uptime of the last reading
         self._rate = RateOfRise()
         self._ring = FloodRing(_RING)
         self._encoder = FloodEncoder(self._ring)
@@ -196,6 +199,7 @@ class FloodApp(App):
         if median is not None:
             self._mad = self._burst.mad or 0
             level = self._height_mm + (-median if self._profile.sense == DISTANCE else median)
+        self._widen()
         accepted = self._despike.feed(level)
         doubtful = level is None or self._despike.is_jump
         if doubtful and self._again < _AGAIN_MAX:
@@ -211,11 +215,23 @@ class FloodApp(App):
         self._again = 0
         self._record(accepted, now_ms)
 
+    def _widen(self) -> None:
+        """A steady rise is no jump: what the known rate makes of the time since is allowed on top.
+
+        One and a half times the rate's own change, and never more than 1.5 m a minute makes.
+        """
+        rate = self._rate.mm_per_hour
+        since_s = min(self._node.clock.uptime_s - self._recorded_s, 3600)
+        extra = 0 if rate is None else min(abs(rate), 90_000) * since_s // 2400
+        self._despike.limit_mm = self._jump_mm + extra
+        self._despike.agree_mm = self._jump_mm + extra
+
     def _record(self, level: "int | None", now_ms: int) -> None:
         """One reading is decided: stage, log, history, next slot."""
         node = self._node
         self.level_mm = level
         uptime_s = node.clock.uptime_s
+        self._recorded_s = uptime_s
         self._rate.push(uptime_s, level)
         self._sensed = self._stage_filter.feed(level, uptime_s)
         self._store(level)
@@ -309,7 +325,9 @@ class FloodApp(App):
 
     def _is_news_due(self) -> bool:
         since_s = self._node.clock.uptime_s - self._reported_s
-        return self._has_news and since_s >= _FAST_REPORT_S
+        return self._has_news and since_s >= (
+            _ALARM_REPORT_S if self.stage >= 2 else _FAST_REPORT_S
+        )
 
     def frame_into(self, buf: bytearray, limit: int, now_ms: int) -> int:
         """The newest reading and its history; else the next frame of a gap's answer."""
