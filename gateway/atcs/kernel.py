@@ -76,8 +76,8 @@ class Kernel:
             self._needs.append(tuple(needs))
         self.aspect = [RED] * count
         self.since_ms = [now_ms] * count
-        self.green = 0
-        self.change = 0
+        self.green: int = 0
+        self.change: int = 0
         self.fault = ""
         self.now_ms = now_ms
 

@@ -89,7 +89,7 @@ def longest_wave(spec: Mapping[str, Any]) -> Greedy:
 
 
 def native(net: Path, target: Path, kind: str) -> Path:
-    """Write programs of SUMO's `kind` (actuated, delay_based) over every junction's green states."""
+    """Write programs of SUMO's `kind` (actuated, delay_based) over the native green states."""
     root = ET.Element("additional")
     for tls, spec in specs(net_root(net)).items():
         logic = ET.SubElement(
