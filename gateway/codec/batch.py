@@ -11,11 +11,11 @@ from collections.abc import Iterable, Sequence
 from gateway.codec.catalogue import Catalogue
 from gateway.codec.crc import crc32c
 from gateway.codec.errors import BatchError
+from gateway.codec.groups import get_groups, get_reference_step, put_groups, put_reference_step
 from gateway.codec.prior import FLAT, TRAINED
 from gateway.codec.rangecoder import RangeDecoder, encode_decisions, raw_bits
 from gateway.codec.records import LIMIT, TIME_SOURCES, Batch, Record
 from gateway.codec.rice import get_rice, put_rice
-from gateway.codec.rows import get_groups, get_reference_step, put_groups, put_reference_step
 from gateway.codec.state import Model
 from protocols.errors import LocalError
 

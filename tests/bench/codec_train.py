@@ -20,8 +20,8 @@ import gateway.codec.prior as prior_module
 from gateway.codec import batch as batch_module
 from gateway.codec.catalogue import KINDS
 from gateway.codec.columns import BLOCK
+from gateway.codec.groups import put_groups
 from gateway.codec.prior import FLAT, PRIOR_KINDS, PROBABILITIES, STRENGTHS, unpack
-from gateway.codec.rows import put_groups
 from gateway.codec.state import Model
 from tests.bench.codec import Series, batches, everything, figures, mean, numbered, unlearned
 
