@@ -37,6 +37,8 @@ _RAW_TOP = LEVEL_MM_MAX - LEVEL_MM_MIN
 _HEAD_BITS = 46
 _EXTRA_BITS = 10
 _SEGMENTS_MAX = 4
+_TRIAL = 32  # readings that all modes are tried on
+_FINALISTS = 4
 
 
 class FloodSample:
@@ -134,6 +136,7 @@ class FloodEncoder:
         self._extra = 7  # the kind to try next; first the sequence, for who knows nothing of us
         self._writer = BitWriter()
         self._coder = LevelCoder()
+        self._scores = [0] * len(MODES)
         self._segments = 0
         self._mode = 0
 
@@ -223,13 +226,12 @@ class FloodEncoder:
         """
         ring = self.ring
         rains = ring.rains if has_rain else None
-        modes = PLAIN_MODES if has_rain else len(MODES)
         most = before = -1
         self._mode = 0
         self._segments = segments = first
         while segments <= _SEGMENTS_MAX:
             reach = self._reach(segments)
-            if segments != 1 and reach <= before:
+            if before > 0 and reach <= before:
                 break  # one spacing more reaches no further
             before = reach
             left = room
@@ -237,21 +239,61 @@ class FloodEncoder:
                 left = segments_room - segment_bits(
                     ring.slots, ring.newest, ring.count, segments, INTERVALS_S
                 )
-            used = 0
-            for mode in range(modes):
-                if left < 0:
-                    break
-                self._coder.code(mode, ring.levels, ring.newest, reach, left, rains, None)
-                got = self._coder.readings
-                if got > most or (got == most and self._coder.used < used):
-                    most = got
-                    used = self._coder.used
+            if left >= 0:
+                mode = self._best_mode(reach, left, rains)
+                if self._coder.readings > most:
+                    most = self._coder.readings
                     self._mode = mode
                     self._segments = segments
             if most < reach:
                 break  # not even this many fit
-            segments += 1
+            # On a grid the first spacing is said already.
+            segments += 2 if segments == 0 and reach else 1
         self.readings = max(most, 0)
+
+    def _best_mode(self, reach: int, left: int, rains: "array[int] | None") -> int:
+        """The mode that carries most of `reach` readings; the coder's results are of this mode.
+
+        Long histories are tried on their first _TRIAL readings, and only the best few in full.
+        """
+        ring = self.ring
+        coder = self._coder
+        scores = self._scores
+        modes = len(MODES) if rains is None else PLAIN_MODES
+        trial = min(reach, _TRIAL)
+        coder.is_trial = trial < reach
+        best = 0
+        for mode in range(modes):
+            coder.code(mode, ring.levels, ring.newest, trial, left, rains, None)
+            scores[mode] = (coder.readings << 12) - coder.used
+            if scores[mode] > scores[best]:
+                best = mode
+        is_whole = not coder.is_trial or scores[best] <= (trial - 1) << 12
+        coder.is_trial = False
+        if not is_whole:
+            best = self._best_of_few(reach, left, rains, modes)
+        coder.code(best, ring.levels, ring.newest, reach, left, rains, None)
+        return best
+
+    def _best_of_few(self, reach: int, left: int, rains: "array[int] | None", modes: int) -> int:
+        """Code the _FINALISTS of the trial in full."""
+        ring = self.ring
+        coder = self._coder
+        scores = self._scores
+        best = 0
+        best_score = -1
+        for _ in range(_FINALISTS):
+            first = 0
+            for mode in range(1, modes):
+                if scores[mode] > scores[first]:
+                    first = mode
+            scores[first] = -(1 << 29)
+            coder.code(first, ring.levels, ring.newest, reach, left, rains, None)
+            score = (coder.readings << 12) - coder.used
+            if score > best_score:
+                best = first
+                best_score = score
+        return best
 
     def _put_head(self, writer: BitWriter, has_rain: bool) -> None:
         ring = self.ring
