@@ -24,28 +24,30 @@ LIVE, HISTORY = "live", "history"
 
 _dumps = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 
-# A name's last word gives the unit: unit for people, decimals of the integer in that unit.
+# The last word of a value's name tells how its integer is scaled: the unit for people, the decimals
+# of the integer in that unit, and the last word of the name in the city, where 3900 `battery_mv`
+# becomes 3.9 `battery_v`.
 _UNITS = {
-    "mm": ("mm", 0),
-    "um": ("mm", 3),
-    "m": ("m", 0),
-    "mv": ("V", 3),
-    "pa": ("Pa", 0),
-    "c": ("Cel", 0),
-    "cdeg": ("Cel", 2),
-    "udeg": ("deg", 6),
-    "e5": ("deg", 5),
-    "deg": ("deg", 0),
-    "db": ("dB", 0),
-    "cb": ("dB", 1),
-    "cdb": ("dB", 2),
-    "dbm": ("dBm", 0),
-    "dkn": ("kn", 1),
-    "s": ("s", 0),
-    "ms": ("ms", 0),
-    "min": ("min", 0),
-    "tips": ("count", 0),
-    "milli": ("", 3),
+    "mm": ("mm", 0, "mm"),
+    "um": ("mm", 3, "mm"),
+    "m": ("m", 0, "m"),
+    "mv": ("V", 3, "v"),
+    "pa": ("Pa", 0, "pa"),
+    "c": ("Cel", 0, "c"),
+    "cdeg": ("Cel", 2, "c"),
+    "udeg": ("deg", 6, "deg"),
+    "e5": ("deg", 5, "deg"),
+    "deg": ("deg", 0, "deg"),
+    "db": ("dB", 0, "db"),
+    "cb": ("dB", 1, "db"),
+    "cdb": ("dB", 2, "db"),
+    "dbm": ("dBm", 0, "dbm"),
+    "dkn": ("kn", 1, "kn"),
+    "s": ("s", 0, "s"),
+    "ms": ("ms", 0, "ms"),
+    "min": ("min", 0, "min"),
+    "tips": ("count", 0, "tips"),
+    "milli": ("", 3, ""),
 }
 
 
@@ -125,10 +127,19 @@ class JsonFormat:
         ]
 
 
+def city_name(name: str) -> str:
+    """The name in the city of a value, whose number there is in whole units."""
+    base, _, last = name.rpartition("_")
+    if not base or last not in _UNITS:
+        return name
+    word = _UNITS[last][2]
+    return f"{base}_{word}" if word else base
+
+
 def channel(name: str) -> Channel:
-    """The column of a value: the name as it is, the unit from its last word."""
-    unit, decimals = _UNITS.get(name.rpartition("_")[2], ("", 0))
-    return Channel(name, unit, decimals)
+    """The column of a value."""
+    unit, decimals, _ = _UNITS.get(name.rpartition("_")[2], ("", 0, ""))
+    return Channel(city_name(name), unit, decimals)
 
 
 class BatchFormat:
@@ -145,7 +156,7 @@ class BatchFormat:
         self._intervals_s = intervals_s
         self._payload_max = payload_max
         self._catalogue: Catalogue | None = None
-        self._columns: dict[tuple[str, str], tuple[str, ...]] = {}
+        self._columns: dict[tuple[str, str], dict[str, Channel]] = {}
         self._number = 0
         if state is not None:
             try:
@@ -161,32 +172,36 @@ class BatchFormat:
     def _use(self, catalogue: Catalogue) -> None:
         self._catalogue = catalogue
         self._columns = {
-            (device.id, device.stream): tuple(column.name for column in device.channels)
+            (device.id, device.stream): {column.name: column for column in device.channels}
             for device in catalogue.devices
         }
 
     def learn(self, stored: Sequence[Stored]) -> Message | None:
         """The new catalogue when a device or a value is seen for the first time."""
         columns = self._columns
-        grown: dict[tuple[str, str], tuple[str, ...]] = {}
+        grown: dict[tuple[str, str], dict[str, Channel]] = {}
         for one in stored:
             key = (one.reading.device, one.reading.stream)
-            known = grown.get(key) or columns.get(key, ())
-            new = tuple(name for name in one.reading.values if name not in known)
+            known = grown.get(key) or columns.get(key, {})
+            new = {
+                city_name(name): channel(name)
+                for name in one.reading.values
+                if city_name(name) not in known
+            }
             if new or not known:
-                grown[key] = known + new
+                grown[key] = known | new
         if not grown:
             return None
-        merged = columns | {key: names or ("none",) for key, names in grown.items()}
+        merged = columns | {key: found or {"none": Channel("none")} for key, found in grown.items()}
         version = 0 if self._catalogue is None else self._catalogue.version + 1
         devices = tuple(
             Device(
                 device,
                 stream,
-                tuple(channel(name) for name in names),
+                tuple(found.values()),
                 self._intervals_s.get(device, 60),
             )
-            for (device, stream), names in merged.items()
+            for (device, stream), found in merged.items()
         )
         epoch_s = min(one.reading.time_ms for one in stored) // 86_400_000 * 86_400
         if self._catalogue is not None:
@@ -215,12 +230,13 @@ class BatchFormat:
         return [Message(f"tukad/{self._site}/batch/{klass}", data, ids)]
 
     def _record(self, catalogue: Catalogue, reading: Reading) -> Record:
-        names = self._columns[reading.device, reading.stream]
+        columns = self._columns[reading.device, reading.stream]
+        values = {city_name(name): value for name, value in reading.values.items()}
         return Record(
             device=catalogue.index(reading.device, reading.stream),
             sequence=reading.sequence,
             time_ms=reading.time_ms,
-            values=tuple(reading.values.get(name) for name in names),
+            values=tuple(values.get(name) for name in columns),
             quality=reading.quality,
             time_source=reading.time_source,
         )

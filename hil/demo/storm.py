@@ -48,8 +48,7 @@ class Feed:
     alarms: list[tuple[float, dict[str, Any]]] = field(
         default_factory=list[tuple[float, dict[str, Any]]]
     )
-    batches: int = 0
-    batch_bytes: int = 0
+    health: dict[str, Any] = field(default_factory=dict[str, Any])
     trouble: str = ""
 
     def take(self, line: str) -> None:
@@ -68,9 +67,8 @@ class Feed:
             last = self.newest.get(key[0])
             if key[1] != "status" and (last is None or item["time_ms"] >= last["time_ms"]):
                 self.newest[key[0]] = item
-        elif kind == "batch":
-            self.batches += 1
-            self.batch_bytes += int(item["bytes"])
+        elif kind == "health":
+            self.health = item
 
     def sequences(self, device: str, streams: tuple[str, ...]) -> set[int]:
         """The numbers of the readings of a device that have arrived."""
@@ -116,6 +114,7 @@ def write_config(
         "[mqtt]",
         f"url = {json.dumps(broker)}",
         "required_at_start = true",
+        "health_s = 2.0",
         "[broker]",
         f'bind = "127.0.0.1:{mqtt_port}"',
         "[lorawan]",
@@ -133,7 +132,7 @@ def write_config(
             f'join_eui = "{device.join_eui}"',
             f'keys = "{keys.name}"',
             f'kind = "{device.role}"',
-            "interval_s = 10",
+            "interval_s = 60",
         ]
         if device.role == "flood":
             lines.append(f"stages = {stages}")
@@ -215,7 +214,7 @@ class Demo:
         self._gateway = Child("the gateway", [tukad, "gateway", "run", str(self._config)], log)
         self._city = Child(
             "the city's decoder",
-            [tukad, "decode", "--mqtt", self._url, "--site", SITE, "--batches"],
+            [tukad, "decode", "--mqtt", self._url, "--site", SITE],
             self.folder / "city.log",
         )
 
@@ -270,19 +269,22 @@ class Demo:
         return False
 
     async def _until_listening(self) -> None:
-        """Wait for the gateway's broker, or for the gateway's last words."""
-        port = self._mqtt_port
+        """Wait for the gateway, whose last part to start is the network server."""
         for _ in range(200):
             self._gateway.check()
-            if not self._url.endswith(f":{port}"):
-                return
-            with contextlib.suppress(OSError):
-                _, writer = await asyncio.open_connection("127.0.0.1", port)
-                writer.close()
-                await writer.wait_closed()
+            if self._is_listening():
                 return
             await asyncio.sleep(0.05)
-        raise DemoError(f"the gateway's broker did not come up; see {self.folder}/gateway.log")
+        raise DemoError(f"the gateway did not come up; see {self.folder}/gateway.log")
+
+    def _is_listening(self) -> bool:
+        """Whether somebody has the LoRaWAN port: a packet forwarder's first word would be lost."""
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            try:
+                probe.bind(("127.0.0.1", self._udp_port))
+            except OSError:
+                return True
+        return False
 
     # What is shown.
 
@@ -298,7 +300,11 @@ class Demo:
         for name, device in view.devices.items():
             self._update_device(name, device)
         view.frames_heard = state.frames_received
-        view.batches, view.batch_bytes = self.feed.batches, self.feed.batch_bytes
+        counters = self.feed.health.get("counters", {})
+        view.batches = int(counters.get("mqtt_messages", 0))
+        view.batch_bytes = sum(
+            int(counters.get(f"mqtt_bytes_{klass}", 0)) for klass in ("live", "history")
+        )
         if view.phase.startswith("nodes") and any(d.delivered for d in view.devices.values()):
             view.phase = "storm"
         for at, alarm in self.feed.alarms[self._seen_alarms :]:
@@ -319,10 +325,10 @@ class Demo:
             at_s = self.view.elapsed_s - (time.time() - newest["time_ms"] / 1000)
             if name == self.view.gauge and at_s >= 0:
                 self.view.seen_mm.append((at_s, level))
-        elif "lat_e5" in values:
-            speed = values.get("sog_dkn")
-            knots = "" if speed is None else f"  {speed / 10:.1f} kn"
-            device.latest = f"{values['lat_e5'] / 1e5:.5f}, {values['lon_e5'] / 1e5:.5f}{knots}"
+        elif "lat_deg" in values:
+            speed = values.get("speed_kn")
+            knots = "" if speed is None else f"  {speed:.1f} kn"
+            device.latest = f"{values['lat_deg']:.5f}, {values['lon_deg']:.5f}{knots}"
 
     def _show_alarm(self, at: float, alarm: dict[str, Any], state: BenchState) -> None:
         device, level = str(alarm["device"]), int(alarm["level"])
