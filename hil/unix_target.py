@@ -25,6 +25,7 @@ FLASH_SECTORS = 352  # what MicroPython leaves for files on a 2 MB Pico
 BOOT_US = 60_000  # from power or reset to the first line of the firmware
 CALL_US = 3  # of a call without a cost of its own
 WAIT_US = 20  # of going to sleep and waking up
+_QUIET_MAX_US = 1_000_000  # a child that never calls must meet the watchdog some time
 POLL_US = 1_000  # a loop that reads one pin over and over is told of a change, or after this
 CLOCK_START_US = 1_609_459_200_000_000  # 2021-01-01, where an RP2040's clock starts
 
@@ -287,7 +288,18 @@ class UnixNode:
         events = bytes(self._events)[:254]
         for _ in range(len(events)):
             self._events.popleft()
-        self._wire.answer(self.sim.now_us - self._boot_us, data, events, flags)
+        sim, board = self.sim, self.board
+        due = sim.next_us()
+        quiet_us = (sim.limit_us if due is None else min(due, sim.limit_us)) - sim.now_us
+        self._wire.answer(
+            sim.now_us - self._boot_us,
+            max(0, min(quiet_us, _QUIET_MAX_US)),
+            board.levels,
+            data,
+            (board.uarts[0].waiting(), board.uarts[1].waiting()),
+            events,
+            flags,
+        )
 
     def _perform(self, request: wire.Request) -> tuple[bytes, int] | None:
         op, x, arg, data = request.op, request.x, request.arg, request.data
@@ -312,7 +324,9 @@ class UnixNode:
         if op == wire.UART_READ:
             return board.uarts[x].read(arg), CALL_US
         if op == wire.UART_WRITE:
-            return b"", CALL_US + board.uarts[x].write(data)
+            blocked_us = board.uarts[x].write(data)
+            pending_us = board.uarts[x].pending_us() - blocked_us
+            return max(pending_us, 0).to_bytes(4, "little"), CALL_US + blocked_us
         if op == wire.UART_PENDING:
             return board.uarts[x].pending_us().to_bytes(4, "little"), CALL_US
         if op == wire.ADC:

@@ -16,7 +16,7 @@ FLASH_READ, FLASH_WRITE, FLASH_ERASE, LOG, FILE = range(18, 23)
 FEED = 0xFF  # a pin write that feeds the watchdog
 
 _REQUEST = struct.Struct("<BBHIQ")
-_ANSWER = struct.Struct("<QHBB")
+_ANSWER = struct.Struct("<QIIHHHBB")
 _ARG = (1 << 48) - 1
 
 
@@ -63,9 +63,18 @@ class Wire:
         cut = 16 + 2 * count
         return Request(op, arg >> 48, arg & _ARG, elapsed_us, message[16:cut], message[cut:])
 
-    def answer(self, now_us: int, data: bytes, events: bytes, flags: int) -> None:
+    def answer(
+        self,
+        now_us: int,
+        quiet_us: int,
+        levels: int,
+        data: bytes,
+        waiting: tuple[int, int],
+        events: bytes,
+        flags: int,
+    ) -> None:
         """Send the answer; a child that is gone is noticed by the next `receive`."""
-        head = _ANSWER.pack(now_us, len(data), len(events) // 2, flags)
+        head = _ANSWER.pack(now_us, quiet_us, levels, len(data), *waiting, len(events) // 2, flags)
         try:
             self._ours.sendall(head + data + events)
         except (BrokenPipeError, ConnectionResetError):

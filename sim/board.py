@@ -155,6 +155,7 @@ class Board:
         self.outputs: dict[int, int] = {}
         self.pwm: dict[int, tuple[int, int]] = {}  # pin -> (Hz, duty 0..65535)
         self.spi_bytes = 0
+        self.levels = 0  # bit n: what a read of pin n gives
         self._driven: dict[int, int] = {}
         self._pulls: dict[int, int] = {}
         self._modes: dict[int, int] = {}
@@ -180,6 +181,7 @@ class Board:
         """A device drives an input of the processor."""
         before = self.level(pin)
         self._driven[pin] = level
+        self._refresh(pin)
         trigger = self._triggers.get(pin, 0)
         armed = trigger & (RISING if level else FALLING)
         if level != before:
@@ -204,11 +206,19 @@ class Board:
         self._modes[pin] = mode
         self._pulls[pin] = pull
         self._triggers[pin] = trigger
+        self._refresh(pin)
+
+    def _refresh(self, pin: int) -> None:
+        if self.level(pin):
+            self.levels |= 1 << pin
+        else:
+            self.levels &= ~(1 << pin)
 
     def write_pin(self, pin: int, level: int) -> None:
         """Set an output."""
         if self.outputs.get(pin) != level:
             self.outputs[pin] = level
+            self._refresh(pin)
             for call in self._watchers.get(pin, ()):
                 call(level)
 
@@ -247,5 +257,7 @@ class Board:
         self._triggers.clear()
         self._pulls.clear()
         self.pwm.clear()
+        for pin in range(PINS):
+            self._refresh(pin)
         for uart in self.uarts:
             uart.close()

@@ -9,6 +9,7 @@ WDT_RESET = 3
 
 _ENODEV = 19
 _PIN_US = 5  # a pin read and the loop around it on an RP2040 at 125 MHz
+_CALL_US = 3
 _NAMES = {"LED": 25}
 _cause = PWRON_RESET
 _uid = b"\xff" * 8
@@ -68,7 +69,7 @@ class Pin:
         if x is None:
             if self._mode == Pin.OUT:
                 return self._level
-            return simwire.call(simwire.OP_PIN_READ, self.number, _PIN_US)[0]
+            return simwire.level(self.number, _PIN_US)
         self._level = 1 if x else 0
         simwire.write_pin(self.number, self._level)
         return None
@@ -202,6 +203,7 @@ class UART:
         self._gap_us = 0
         self._handler = None
         self._hooked = False
+        self._free_us = 0  # when the last stop bit has left
         self.init(baudrate, bits, parity, stop, **options)
 
     def init(self, baudrate=115200, bits=8, parity=None, stop=1, **options):
@@ -222,6 +224,8 @@ class UART:
 
     def any(self):
         """Bytes that wait to be read."""
+        if simwire.is_quiet(_CALL_US):
+            return simwire.waiting[self._id]
         answer = simwire.call(simwire.OP_UART_ANY, self._id, 0)
         return answer[0] | (answer[1] << 8)
 
@@ -260,12 +264,14 @@ class UART:
         """Queue `buf`; blocks while the 256-byte buffer is full."""
         data = memoryview(buf)
         for start in range(0, len(data), 1024):
-            simwire.call(simwire.OP_UART_WRITE, self._id, 0, data[start : start + 1024])
+            answer = simwire.call(simwire.OP_UART_WRITE, self._id, 0, data[start : start + 1024])
+            pending = answer[0] | (answer[1] << 8) | (answer[2] << 16) | (answer[3] << 24)
+            self._free_us = simwire.now_us() + pending
         return len(data)
 
     def _pending_us(self):
-        answer = simwire.call(simwire.OP_UART_PENDING, self._id, 0)
-        return answer[0] | (answer[1] << 8) | (answer[2] << 16) | (answer[3] << 24)
+        simwire.spend(_CALL_US)
+        return max(0, self._free_us - simwire.now_us())
 
     def txdone(self):
         """True when the last stop bit has left."""
@@ -421,7 +427,7 @@ class WDT:
 
     def feed(self):
         """Start the time anew; it travels with the next call, as an output does."""
-        simwire.write_pin(simwire.FEED, 1)
+        simwire.feed()
 
 
 class RTC:

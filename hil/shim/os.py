@@ -3,12 +3,15 @@
 import simwire
 from uos import *  # noqa: F403
 
+_pool = b""
+
 
 def urandom(n):
     """`n` bytes, the same in every run of the same seed."""
-    out = b""
-    while len(out) < n:
-        out += bytes(simwire.call(simwire.OP_RANDOM, 0, min(n - len(out), 1024)))
+    global _pool
+    while len(_pool) < n:
+        _pool += bytes(simwire.call(simwire.OP_RANDOM, 0, 512))
+    out, _pool = _pool[:n], _pool[n:]
     return out
 
 

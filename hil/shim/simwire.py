@@ -2,7 +2,10 @@
 
 Request  `<B op, B x, H length, I elapsed_us, q arg>` + data; `x` pin writes (pin, level) come first
 in the data. `elapsed_us` is board time spent since the last answer (tick reads, and the like).
-Answer   `<Q now_us, H length, B events, B flags>` + data + events x (pin, level).
+Answer   `<Q now_us, I quiet_us, I levels, H length, 2H waiting, B events, B flags>` + data +
+         events x (pin, level). Nothing can happen outside for `quiet_us` (the next event of the
+         simulation is later), so until then a pin is read from `levels` and `UART.any` is
+         answered from `waiting` without a call.
 `hil/wire.py` has the other end. Everything here runs on the unix port of MicroPython only.
 """
 
@@ -38,18 +41,23 @@ WAKE_UART = 2
 _HANDLES_UART = 4
 
 _REQUEST = "<BBHIq"
-_ANSWER = "<QHBB"
+_ANSWER = "<QIIHHHBB"
+_ANSWER_SIZE = 24
 _SYNC_US = 1000  # a loop that only reads the clock still meets the simulator this often
 
 flags = 0  # of the latest answer: WAKE_PIN, WAKE_UART
 _socket = None
-_header = bytearray(12)
+_header = bytearray(_ANSWER_SIZE)
 _request = bytearray(16 + 2 * 32 + 4096)
 _request_view = memoryview(_request)
 _body = bytearray(4096 + 512)
 _body_view = memoryview(_body)
 _now_us = 0
 _elapsed_us = 0
+_quiet_us = 0
+_levels = 0
+_fed = False
+waiting = [0, 0]  # bytes in the receive buffers, as of the latest answer
 _writes = bytearray(2 * 32)
 _write_count = 0
 _handlers = {}  # pin -> callable(level)
@@ -75,16 +83,36 @@ def spend(us):
     """Charge `us` of board time without a call, but meet the simulator now and then."""
     global _elapsed_us
     _elapsed_us += us
-    if _elapsed_us >= _SYNC_US:
+    if _elapsed_us >= _SYNC_US and _elapsed_us >= _quiet_us:
         call(OP_WAIT, 0, 0)
+
+
+def is_quiet(us):
+    """Whether the next `us` of board time may pass without a call; they are charged if so."""
+    global _elapsed_us
+    if _write_count or _elapsed_us + us > _quiet_us:
+        return False
+    _elapsed_us += us
+    return True
+
+
+def level(pin, us):
+    """The level of an input, for `us` of board time."""
+    if is_quiet(us):
+        return _levels >> pin & 1
+    return call(OP_PIN_READ, pin, us)[0]
+
+
+def feed():
+    """Feed the watchdog: it travels with the next call."""
+    global _fed
+    _fed = True
 
 
 def write_pin(pin, level):
     """Set an output; it travels at the head of the next call."""
     global _write_count
-    if pin == FEED and _write_count and _writes[2 * _write_count - 2] == FEED:
-        return
-    if _write_count == 32:
+    if _write_count == 31:
         call(OP_PIN_WRITE, 0, 0)
     _writes[2 * _write_count] = pin
     _writes[2 * _write_count + 1] = level
@@ -97,7 +125,11 @@ def call(op, x, arg, data=None):
     `x` is for the operation (a bus or pin number); it travels in the high half of `arg`.
     Handlers of pins that changed have run when this returns, unless a handler made the call.
     """
-    global _now_us, _elapsed_us, _write_count, flags
+    global _now_us, _elapsed_us, _quiet_us, _levels, _write_count, _fed, flags
+    if _fed:
+        _fed = False
+        _writes[2 * _write_count] = FEED
+        _write_count += 1
     size = 0 if data is None else len(data)
     head = 2 * _write_count
     if head:
@@ -110,9 +142,18 @@ def call(op, x, arg, data=None):
     _elapsed_us = 0
     _write_count = 0
     _socket.write(_request_view[: 16 + head + size])
-    if _socket.readinto(_header) != 12:
+    if _socket.readinto(_header) != _ANSWER_SIZE:
         raise SystemExit(0)  # the simulator is gone: so are we
-    _now_us, length, events, flags = struct.unpack_from(_ANSWER, _header, 0)
+    (
+        _now_us,
+        _quiet_us,
+        _levels,
+        length,
+        waiting[0],
+        waiting[1],
+        events,
+        flags,
+    ) = struct.unpack_from(_ANSWER, _header, 0)
     total = length + 2 * events
     if total:
         _socket.readinto(_body_view[:total])
