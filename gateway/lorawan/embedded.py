@@ -105,6 +105,10 @@ class EmbeddedService:
         return await loop.run_in_executor(self._thread, function, *args)
 
     async def _act(self, function: Callable[..., Output], *args: Any) -> None:
+        """Call the core and let out what it returned, even if the caller is cancelled meanwhile."""
+        await asyncio.shield(self._call_and_emit(function, *args))
+
+    async def _call_and_emit(self, function: Callable[..., Output], *args: Any) -> None:
         await self._emit(await self._call(function, *args))
 
     async def _emit(self, out: Output) -> None:
@@ -316,11 +320,17 @@ class EmbeddedService:
         expiry_s: float = 86_400.0,
     ) -> int:
         """See `service.NetworkServerService.queue_downlink`."""
-        number, out = await self._call(
-            self._server.queue_downlink, device, f_port, data, confirmed, expiry_s, self._clock()
-        )
-        await self._emit(out)
-        return number
+        numbers: list[int] = []
+
+        def queue() -> Output:
+            number, out = self._server.queue_downlink(
+                device, f_port, data, confirmed, expiry_s, self._clock()
+            )
+            numbers.append(number)
+            return out
+
+        await self._act(queue)
+        return numbers[0]
 
     async def status(self) -> LorawanStatus:
         """See `service.NetworkServerService.status`."""

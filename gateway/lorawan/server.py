@@ -204,6 +204,9 @@ class NetworkServer:
             call()
         except sqlite3.Error as error:
             self._state.failed(error)
+        except BaseException:
+            self._state.abort()  # a bug: it ends this run, but must not leave half a batch
+            raise
 
     def _front(self, got: FrontEndOutput | StationOutput, out: Output, now: Instant) -> None:
         if isinstance(got, FrontEndOutput):

@@ -138,8 +138,13 @@ class State:
 
     def failed(self, error: sqlite3.Error) -> None:
         """Undo the batch: the store could not keep it."""
+        if not self.counters["store_failed"]:
+            log.error("lorawan.store_failed error=%s frames are not answered until it works", error)
         self.counters["store_failed"] += 1
-        log.error("lorawan.store_failed error=%s frames are not answered until it works", error)
+        self.abort()
+
+    def abort(self) -> None:
+        """Forget the batch, on disk and in memory; nothing of it leaves."""
         try:
             self.store.rollback()
         except sqlite3.Error:

@@ -51,7 +51,7 @@ def id6(text: str) -> str:
         left = [one for one in head.split(":") if one]
         right = [one for one in tail.split(":") if one]
         zeros = 4 - len(left) - len(right)
-        if zeros < 0 or (not double and zeros):
+        if zeros < 0 or (not double and zeros) or ":::" in text or text.count("::") > 1:
             raise ValueError(text)
         text = "".join(one.zfill(4) for one in [*left, *["0"] * zeros, *right])
     if len(text) != 16 or any(digit not in "0123456789abcdef" for digit in text):
@@ -64,9 +64,7 @@ def discover(message: str | bytes, base_uri: str) -> str:
     try:
         value = json.loads(message)
         router = value["router"]
-        eui = f"{router:016x}" if isinstance(router, int) else id6(router)
-        if len(eui) != 16:
-            raise ValueError
+        eui = f"{_integer(router, 0, (1 << 64) - 1):016x}" if _is_number(router) else id6(router)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return json.dumps({"error": 'expected {"router": "<EUI>"}'})
     groups = ":".join(eui[i : i + 4] for i in range(0, 16, 4))
@@ -337,6 +335,10 @@ def _integer(value: Any, low: int, high: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
         raise ValueError
     return value
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _real(value: Any) -> float:

@@ -93,7 +93,7 @@ class UdpFrontEnd:
         if kind not in (PUSH_DATA, PULL_DATA, TX_ACK):
             self.counters["udp_identifier"] += 1
             return out
-        gateway = self._gateway(datagram[4:12].hex())
+        gateway = self._gateway(datagram[4:12].hex(), now)
         if gateway is None:
             return out
         gateway.seen = now
@@ -111,7 +111,7 @@ class UdpFrontEnd:
             self._tx_ack(gateway, datagram, now, out)
         return out
 
-    def _gateway(self, eui: str) -> UdpGateway | None:
+    def _gateway(self, eui: str, now: Instant) -> UdpGateway | None:
         gateway = self.gateways.get(eui)
         if gateway is not None:
             return gateway
@@ -120,7 +120,10 @@ class UdpFrontEnd:
             return None
         if len(self.gateways) >= _GATEWAYS_MAX:
             self.counters["udp_gateway_limit"] += 1
-            return None
+            oldest = min(self.gateways.values(), key=lambda one: one.seen.mono_ms)
+            if now.mono_ms - oldest.seen.mono_ms <= ONLINE_MS:
+                return None
+            del self.gateways[oldest.eui]
         gateway = self.gateways[eui] = UdpGateway(eui)
         return gateway
 

@@ -173,6 +173,7 @@ def test_the_old_session_serves_until_the_new_one_is_heard(site: Site, node: End
     site.advance(4000)
     site.hear(old_frame)
     assert site.payloads() == [b"a", b"b", b"d"]
+    assert [one.dev_addr for one in site.store.sessions()] == [node.dev_addr]
 
 
 def test_too_late_for_rx1_goes_to_rx2(site: Site, node: EndDevice) -> None:
