@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from machine import Pin
 
 _BOUNCE_MS = const(40)
+_UNREAD_MAX = const(16)
 
 
 class Contact:
@@ -20,6 +21,8 @@ class Contact:
         self._seen = self.is_closed
         self._since_ms = now_ms
         self.edges = 0
+        self._seen_edges = 0
+        self._unread = 0
         self._handler = self._on_edge
         pin.irq(handler=self._handler, trigger=pin.IRQ_FALLING | pin.IRQ_RISING)
 
@@ -27,7 +30,17 @@ class Contact:
         self.edges += 1  # its purpose is to end the sleep
 
     def poll(self, now_ms: int) -> bool:
-        """True when `is_closed` changed."""
+        """True when `is_closed` changed.
+
+        The pin is read after an edge and while its level is not settled, and now and then in
+        case an edge was missed.
+        """
+        if self.edges == self._seen_edges and self._seen == self.is_closed:
+            self._unread += 1
+            if self._unread < _UNREAD_MAX:
+                return False
+        self._unread = 0
+        self._seen_edges = self.edges
         level = not self._pin.value()
         if level != self._seen:
             self._seen = level

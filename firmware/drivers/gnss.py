@@ -9,7 +9,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from machine import UART
 
-_POLL_MS = const(200)  # 9,600 baud fill the 1,024-byte buffer in 1.07 s
+_POLL_MS = const(300)  # 9,600 baud fill the 1,024-byte buffer in 1.07 s
 _IDLE_MS = const(100)  # a pause between two epochs
 
 

@@ -156,15 +156,31 @@ def test_contact_waits_for_the_bounce():
     pin = PinFake(1)
     contact = Contact(pin, 0)
     assert not contact.is_closed and contact.wait_ms(0) == -1
-    pin.level = 0
+
+    def turn(level):
+        pin.level = level
+        pin.fire()
+
+    turn(0)
     assert not contact.poll(10)
     assert contact.wait_ms(10) == 40
-    pin.level = 1
+    turn(1)
     assert not contact.poll(20)
     assert not contact.poll(100)
-    pin.level = 0
+    turn(0)
     assert not contact.poll(110)
     assert contact.poll(150) and contact.is_closed
+
+
+def test_contact_finds_a_level_whose_edge_was_lost():
+    pin = PinFake(1)
+    contact = Contact(pin, 0)
+    pin.level = 0
+    now = 0
+    while not contact.poll(now):
+        now += 50
+        assert now < 50 * 20
+    assert contact.is_closed
 
 
 def lights(pattern, until_ms, step_ms=250):

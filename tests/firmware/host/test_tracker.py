@@ -82,7 +82,7 @@ def test_history_fills_what_an_outage_lost_and_a_gap_request_the_rest(tmp_path: 
     with running(tracker(tmp_path, course, heartbeat_s=120, frame_bytes=11)) as world:
         world.run(200)
         world.network.deaf = True
-        world.run(1800)
+        world.run(900)
         world.network.deaf = False
         world.run(300)
         newest = max(world.fixes)
@@ -90,7 +90,7 @@ def test_history_fills_what_an_outage_lost_and_a_gap_request_the_rest(tmp_path: 
         assert missing
         count = missing[-1] - missing[0] + 1
         world.command(cmd.CMD_GAP, {"first_sequence": missing[0], "count": count})
-        world.run(1500)  # one or two fixes in eleven bytes
+        world.run(800)  # one or two fixes in eleven bytes
         assert not [n for n in range(newest) if n not in world.fixes]
         for fix in world.fixes.values():
             true = course.at(fix.time_s - world.network.epoch_s)
@@ -181,8 +181,8 @@ def test_a_fence_is_told_when_crossed(tmp_path: Path) -> None:
 
 def test_a_boat_at_rest_says_so_and_keeps_quiet(tmp_path: Path) -> None:
     with running(tracker(tmp_path, Course((100, 90, 4)))) as world:
-        world.run(1000)
+        world.run(900)
         assert world.track[-1].state == STATE_ANCHORED
         count = len(world.network.of(ports.PORT_TRACK))
-        world.run(1700)
-        assert len(world.network.of(ports.PORT_TRACK)) - count <= 4
+        world.run(1000)
+        assert len(world.network.of(ports.PORT_TRACK)) - count <= 2
