@@ -1,6 +1,6 @@
-"""A point-queue junction: seeded arrivals, detectors, discharge at saturation flow. No SUMO needed.
+"""A point-queue junction: seeded arrivals, detectors, discharge at saturation flow, no SUMO.
 
-Lamps come in as one aspect per movement (0 red, 1 green, 2 change, 3 flash: docs/atcs.md). A vehicle
+Lamps come in as one aspect per movement (0 red, 1 green, 2 change, 3 flash). A vehicle
 joins the queue after its free travel time, leaves one headway after the one before it while its
 lamp is green, and counts in `delay_s` from when it could have passed.
 """

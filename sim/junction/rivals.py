@@ -34,8 +34,8 @@ class Greedy:
         self._states = greens(spec)
         self._links = {link["index"]: link for link in spec["links"]}
         self._pressure = pressure
-        self._now = 0
-        self._next = 0
+        self._now: int = 0
+        self._next: int = 0
         self._since = -1e9
         self._yellow_until = -1.0
 
@@ -45,10 +45,8 @@ class Greedy:
         if self._next != self._now:
             self._now, self._since = self._next, t_s
         if t_s - self._since >= MIN_GREEN_S:
-            best = max(
-                range(len(self._states)),
-                key=lambda s: (self._score(s, observations), s == self._now),
-            )
+            scores = [self._score(s, observations) for s in range(len(self._states))]
+            best: int = self._now if scores[self._now] == max(scores) else scores.index(max(scores))
             if best != self._now:
                 self._next, self._yellow_until = best, t_s + YELLOW_S
                 state = yellow(self._states[self._now], self._states[best])

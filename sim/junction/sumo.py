@@ -5,15 +5,14 @@ the end: arrived, still under way, or never inserted.
 """
 
 import gzip
+import importlib
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, cast
 
-import libsumo
-
-lib = cast(Any, libsumo)
+lib = cast(Any, importlib.import_module("libsumo"))
 
 REACH_M = 150.0
 QUEUE_M = 50.0
