@@ -16,6 +16,7 @@ import shutil
 import sqlite3
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -33,6 +34,8 @@ log = logging.getLogger("tukad.ledger")
 
 _GROUP_MAX = 256  # requests in one transaction: bounds what one failed commit takes back
 _MAINTAIN_S = 30.0
+_LAZY_S = 1.0
+_LAZY_MAX = 100
 
 
 @dataclass(slots=True)
@@ -68,6 +71,7 @@ class Ledger:
         self.disk_error = ""  # the latest, while it lasts
         self.used_bytes = 0
         self._requests: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
+        self._lazy: deque[_Request] = deque()  # appended by the loop, taken by the writer
         self._reader = ThreadPoolExecutor(1, "ledger-reader")
         self._thread = threading.Thread(target=self._work, name="ledger-writer", daemon=True)
         self._db: sqlite3.Connection
@@ -114,8 +118,13 @@ class Ledger:
         return await asyncio.wrap_future(future)
 
     def write_soon(self, run: Callable[[Store], object]) -> None:
-        """Queue a change whose loss in a crash does no harm, such as a delivery mark."""
-        self._requests.put(_Request(run, Future()))
+        """Queue a change whose loss in a crash does no harm, such as a delivery mark.
+
+        It shares the fsync of the next `write`, or waits a second for one.
+        """
+        self._lazy.append(_Request(run, Future()))
+        if len(self._lazy) == _LAZY_MAX:
+            self._requests.put(_Request(_nothing, Future()))
 
     async def add(self, readings: Sequence[Reading]) -> list[Stored]:
         """Make readings durable; returns those that are new. Raises LedgerFullError."""
@@ -185,7 +194,7 @@ class Ledger:
         while not ending:
             group: list[_Request] = []
             try:
-                first = self._requests.get(timeout=_MAINTAIN_S)
+                first = self._requests.get(timeout=_LAZY_S)
                 while first is not None:
                     # From here on it cannot be cancelled: whoever waits may go, the write stays.
                     if first.future.set_running_or_notify_cancel():
@@ -197,10 +206,11 @@ class Ledger:
                     ending = True
             except queue.Empty:
                 pass
+            group.extend(self._lazy.popleft() for _ in range(len(self._lazy)))
             try:
                 if group:
                     self._commit(group)
-            except Exception as error:  # noqa: BLE001  a bug must not end the only writer
+            except Exception as error:
                 log.exception("ledger.writer")
                 for one in group:
                     if not one.future.done():
@@ -331,3 +341,7 @@ class Ledger:
             aside.name,
             saved,
         )
+
+
+def _nothing(_store: Store) -> None:
+    """A request whose only purpose is the commit."""

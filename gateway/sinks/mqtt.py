@@ -265,6 +265,10 @@ class MqttSink:
             await self.outbox.wait()
             if settings.linger_ms:
                 await asyncio.sleep(settings.linger_ms / 1000)
+            if self._under_way and 0 < self.outbox.live < settings.batch_max:
+                # What comes while a message is under way goes together with the next one.
+                self._room.clear()
+                await self._room.wait()
             while self._is_full():
                 self._room.clear()
                 await self._room.wait()

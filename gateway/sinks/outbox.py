@@ -87,6 +87,11 @@ class Outbox:
             self._has_readings.clear()
             await self._has_readings.wait()
 
+    @property
+    def live(self) -> int:
+        """How many live readings wait."""
+        return len(self._live)
+
     def take_live(self, limit: int) -> list[Stored]:
         """Live readings, oldest first."""
         return [self._live.popleft() for _ in range(min(limit, len(self._live)))]

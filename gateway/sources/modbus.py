@@ -200,11 +200,10 @@ class ModbusSource:
 
     async def _poll(self) -> None:
         loop = asyncio.get_running_loop()
+        # All at once: what is polled together shares an fsync, a batch and a message.
         start = loop.time()
-        for index, unit in enumerate(self.units):
-            # Spread over the interval, so that the requests do not all fall on one instant.
-            share = index / len(self.units)
-            unit.due = start + share * min(unit.sensor.interval_s, 1.0)
+        for unit in self.units:
+            unit.due = start
         while True:
             unit = self._next_unit(loop.time())
             wait = unit.due - loop.time()
