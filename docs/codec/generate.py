@@ -117,7 +117,7 @@ TEXTS = {
     "supply_mv": "mV of solar panel or mains",
     "temperature_c": "degrees C inside the case",
     "tilt_deg": "degrees from upright",
-    "time_low": "seconds since 2020, modulo 2**14",
+    "time_low": "seconds since 2020, modulo 2**14; 16,383: the clock was never set",
     "time_s": "seconds since 2020-01-01T00:00:00Z",
     "until_time_s": "seconds since 2020, 0: off",
     "uplinks": "sent since the device was made",

@@ -586,9 +586,11 @@ function decodeEvent(bytes, receivedS) {
   }
   data.type = "event";
   data.event = EVENTS[data.kind][0];
-  if (receivedS !== null) {
-    data.time_s = data.time_low === 16383 ? null : nearest(data.time_low, 16384, receivedS);
-    data.time = data.time_s === null ? null : isoTime(data.time_s);
+  if (data.time_low === 16383) {
+    data.time_s = null; // the device's clock was never set
+  } else if (receivedS !== null) {
+    data.time_s = nearest(data.time_low, 16384, receivedS);
+    data.time = isoTime(data.time_s);
   }
   getFields(reader, EVENTS[data.kind][1], data);
   reader.expectEnd(0);

@@ -128,7 +128,8 @@ def event_frame(rng: random.Random) -> tuple[bytes, int]:
         if rule == schema.OPTIONAL and rng.random() < 0.2:
             values[name] = None
     buf = bytearray(11)
-    length = event.encode_event_into(buf, kind, rng.randrange(999), BASE, values)
+    time_s = BASE if rng.random() < 0.9 else None
+    length = event.encode_event_into(buf, kind, rng.randrange(999), time_s, values)
     return bytes(buf[:length]), BASE + rng.randrange(8000)
 
 
