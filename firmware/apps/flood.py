@@ -151,7 +151,7 @@ class FloodApp(App):
         self._watch_float(now_ms)
 
     def _is_idle(self, now_ms: int) -> bool:
-        return not self._sensor.is_active and not self._node.network.is_busy(now_ms)
+        return not self._sensor.is_running and not self._node.network.is_busy(now_ms)
 
     def _is_due(self, now_ms: int) -> bool:
         if self._again:
@@ -166,7 +166,7 @@ class FloodApp(App):
 
     def wait_ms(self, now_ms: int) -> int:
         """Until the next reading, or the next step of the one under way."""
-        if self._sensor.is_active:
+        if self._sensor.is_running:
             return self._sensor.wait_ms(now_ms)
         if self._sensor.is_done:
             return 100

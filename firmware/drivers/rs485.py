@@ -67,8 +67,14 @@ class LevelSensor:
         self.invalids = 0
 
     @property
-    def is_active(self) -> bool:
+    def is_running(self) -> bool:
+        """A burst is under way."""
         return self._state != _IDLE
+
+    @property
+    def is_active(self) -> bool:
+        """An answer is awaited: the UART needs its clock. Between two readings it does not."""
+        return self._state == _WAIT
 
     @property
     def noise_bytes(self) -> int:

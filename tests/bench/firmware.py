@@ -21,6 +21,7 @@ import time
 from pathlib import Path
 
 from hil.nodes import Node, NodeSpec
+from sim.energy import PROCESSOR_MA, RADIO_MA, EnergyAccount
 from sim.kernel import SECOND, Simulation
 from sim.radio.concentrator import Concentrator
 from sim.radio.medium import Medium
@@ -110,6 +111,46 @@ def smallest_heap(tree: Path, low_kib: int = 128, high_kib: int = 640, step_kib:
     return high_kib
 
 
+def energy(interval_s: int, hours: int = 2) -> tuple[float, float, float]:
+    """Mean mA of (radio, processor awake, processor asleep on a Pico), sensor apart.
+
+    One sample and one frame of 32 bytes at most in each interval, at SF7 near a gateway. Awake is
+    0.2 ms for each call to the machine (what an emulated RP2040 needs) and the wait for each
+    answer of the sensor.
+    """
+    sim = Simulation(1)
+    medium = Medium(sim)
+    concentrator = Concentrator(sim, medium)
+    settings: dict[str, object] = {
+        "intervals_s": [interval_s, interval_s, interval_s, 10],
+        "report_max_s": max(60, interval_s),
+    }
+    spec = NodeSpec(name="node", settings=settings)
+    node = Node(sim, medium, spec, level_mm=lambda: 300.0)
+    NetworkDouble(sim, concentrator, node.app_key)
+    account = EnergyAccount(sim)
+    account.set("radio", RADIO_MA["standby_rc"])
+    node.chip.energy_state = lambda mode: account.set("radio", RADIO_MA[mode])
+    node.power_on()
+    try:
+        sim.run_until(hours * 3600 * SECOND)
+    finally:
+        node.close()
+    radio = account.mah()["radio"] / hours
+    assert node.sensor
+    # A request and its answer at 9,600 baud with the sensor's delay: 35 ms; two extras a burst.
+    waits_s = 0.035 * (node.sensor.reads * 11 / 9)
+    awake_s = 0.0002 * node.firmware.calls + waits_s
+    share = awake_s / (hours * 3600)
+    return radio, PROCESSOR_MA["run"] * share, PROCESSOR_MA["sleep"] * (1 - share)
+
+
+def _years(milliampere: float) -> float:
+    """On one 8.5 Ah cell of which 85 % can be used, 1 % a year leaking."""
+    leak = 8500 * 0.01 / 8766
+    return 8500 * 0.85 / (milliampere + leak) / 8766
+
+
 def _row(name: str, text: str) -> None:
     print(f"  {name:<44} {text:>22}")
 
@@ -134,6 +175,14 @@ def main() -> None:
         _row("smallest heap, 64-bit, code in place", f"{in_place} KiB")
         _chip(in_place)
         _row("virtual seconds a second, one node", f"{1800 / took:.0f}")
+    for interval_s in (60, 900):
+        radio, awake, asleep = energy(interval_s)
+        _row(
+            f"mA at one burst and frame in {interval_s} s",
+            f"{radio:.3f} + {awake:.3f} + {asleep:.3f}",
+        )
+        for name, sleep_ma in (("Pico, light sleep", asleep), ("ESP32-S3, light sleep", 0.24)):
+            _row(f"  years on 8.5 Ah, {name}", f"{_years(radio + awake + sleep_ma):.1f}")
 
 
 def _chip(heap_kib: int) -> None:

@@ -63,7 +63,7 @@ def run(line, count=5, name="geolux-lx80", limit_ms=20_000, de=None, power=None)
         sensor.step(now % (1 << 30))
         now += max(1, sensor.wait_ms(now % (1 << 30)))
     assert sensor.is_done, "the burst never ended"
-    assert not sensor.is_active and sensor.wait_ms(now) == -1
+    assert not sensor.is_running and not sensor.is_active and sensor.wait_ms(now) == -1
     return sensor
 
 
