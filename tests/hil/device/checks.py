@@ -137,3 +137,11 @@ def spins():
     """Never gives time back."""
     while True:
         pass
+
+
+def asks():
+    """A call after the other, for the measurement of a round trip."""
+    uart = machine.UART(0, 9600)
+    while True:
+        uart.read(1)
+        time.sleep_ms(1)
