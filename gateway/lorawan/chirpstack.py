@@ -211,6 +211,7 @@ class ChirpStackService:
         self._undelivered = 0
         self.counters: Counter[str] = Counter()
         self.ready = asyncio.Event()  # set while subscribed
+        self.gone = asyncio.Event()  # set while not
 
     # -- the MQTT client (its network thread calls back into our loop)
 
@@ -281,8 +282,10 @@ class ChirpStackService:
         self._is_up = is_up
         if is_up:
             self.ready.set()
+            self.gone.clear()
         else:
             self.ready.clear()
+            self.gone.set()
 
     async def _take(
         self,

@@ -8,7 +8,7 @@ rests for `_REST` frames, so a device that cannot obey does not cost a downlink 
 
 from dataclasses import dataclass, replace
 
-from gateway.lorawan.adr import REQUIRED_SNR_DB, Limits, choose
+from gateway.lorawan.adr import REQUIRED_SNR_DB, Limits, choose, leave_wide
 from gateway.lorawan.plan import RadioPlan
 from gateway.lorawan.records import MacState
 from protocols.lorawan import mac as wire
@@ -181,7 +181,8 @@ def requests(state: MacState, plan: RadioPlan, f_cnt: int, now_ms: int) -> list[
         data = _encode(wire.NEW_CHANNEL, index, wanted.channels_hz[index] // 100, 0, 5)
         found.append(Request(wire.NEW_CHANNEL, data))
     every_ms = plan.config.device_status_h * 3_600_000
-    if every_ms and abs(now_ms - state.status_asked_ms) >= every_ms:
+    is_unanswered = any(cid == wire.DEV_STATUS for cid, _, _ in state.attempts)
+    if every_ms and (is_unanswered or abs(now_ms - state.status_asked_ms) >= every_ms):
         found.append(Request(wire.DEV_STATUS, _encode(wire.DEV_STATUS)))
     return [one for one in found if _may_ask(state, one.cid, f_cnt)]
 
@@ -189,11 +190,14 @@ def requests(state: MacState, plan: RadioPlan, f_cnt: int, now_ms: int) -> list[
 def _link_adr(state: MacState, plan: RadioPlan) -> list[Request]:
     rates = plan.region.data_rates
     rate = rates[state.dr] if state.dr < len(rates) else None
-    if rate is None or rate[1] != 125_000:
-        return []
     limits = Limits(plan.dr_max, plan.region.tx_power_max, plan.config.adr_margin_db)
     now = (state.dr, state.power_index, state.nb_trans)
-    target = choose(*now, rate[0], state.history, limits)
+    target = now
+    if rate is not None and rate[1] == 125_000:
+        target = choose(*now, rate[0], state.history, limits)
+    elif rate is not None and rate[1] == 500_000:
+        dr = leave_wide(state.history, limits)
+        target = now if dr is None else (dr, state.power_index, state.nb_trans)
     if target == now:
         return []
     dr, power_index, nb_trans = target

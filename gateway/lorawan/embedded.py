@@ -35,6 +35,7 @@ log = logging.getLogger("tukad.lorawan")
 
 _T = TypeVar("_T")
 _RETRY_S = (1.0, 2.0, 5.0, 15.0, 60.0)  # between attempts to hand over one uplink
+_STATION_QUEUE = 64  # messages for a station that reads slowly; more are dropped
 _BATCH = 256  # datagrams in one commit
 
 
@@ -87,7 +88,7 @@ class EmbeddedService:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="lorawan")
         self._wake = asyncio.Event()
         self._udp: asyncio.DatagramTransport | None = None
-        self._stations: dict[str, ServerConnection] = {}
+        self._stations: dict[str, asyncio.Queue[str]] = {}  # what waits to be sent, by EUI
         self._lanes: dict[str, deque[Undelivered]] = {}
         self._group: asyncio.TaskGroup | None = None
         self._on_uplink: OnUplink | None = None
@@ -109,21 +110,18 @@ class EmbeddedService:
         await asyncio.shield(self._call_and_emit(function, *args))
 
     async def _call_and_emit(self, function: Callable[..., Output], *args: Any) -> None:
-        await self._emit(await self._call(function, *args))
+        self._emit(await self._call(function, *args))
 
-    async def _emit(self, out: Output) -> None:
+    def _emit(self, out: Output) -> None:
         self._deadline_ms = out.deadline_ms
         self._wake.set()
         for datagram, address in out.datagrams:
             if self._udp is not None:
                 self._udp.sendto(datagram, address)
         for eui, text in out.messages:
-            connection = self._stations.get(eui)
-            if connection is not None:
-                try:
-                    await connection.send(text)
-                except ConnectionClosed:
-                    log.info("lorawan.station_gone gateway=%s", eui)
+            queue = self._stations.get(eui)
+            if queue is not None and not queue.full():
+                queue.put_nowait(text)
         for waiting in out.deliveries:
             self._deliver(waiting)
         if self._on_downlink is not None and self._group is not None:
@@ -296,17 +294,23 @@ class EmbeddedService:
         if not await self._call(self._server.connect_station, eui, self._clock()):
             await connection.close(1008, "not allowed")
             return
-        before = self._stations.get(eui)
-        self._stations[eui] = connection
-        if before is not None:
-            await before.close(1001, "connected again")
+        # Its own task and queue: a station that does not read must not hold up the others.
+        queue: asyncio.Queue[str] = asyncio.Queue(_STATION_QUEUE)
+        self._stations[eui] = queue
+        writer = asyncio.create_task(self._write(connection, queue))
         try:
             async for message in connection:
                 await self._act(self._server.feed_station, eui, message, self._clock())
         finally:
-            if self._stations.get(eui) is connection:
+            writer.cancel()
+            await asyncio.gather(writer, return_exceptions=True)
+            if self._stations.get(eui) is queue:  # it may have connected again meanwhile
                 del self._stations[eui]
                 await self._call(self._server.disconnect_station, eui)
+
+    async def _write(self, connection: ServerConnection, queue: asyncio.Queue[str]) -> None:
+        while True:
+            await connection.send(await queue.get())
 
     # -- for the agent
 

@@ -164,6 +164,30 @@ def test_what_was_not_delivered_comes_again_from_the_broker(port: int) -> None:
     asyncio.run(scenario())
 
 
+def test_a_broker_that_comes_back_is_found_again() -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    service = ChirpStackService(configuration(port, "json"))
+    got: asyncio.Queue[Uplink] = asyncio.Queue()
+
+    async def scenario() -> None:
+        first = Broker(port=port, listen="127.0.0.1").start()
+        async with running(service, got.put):
+            first.stop()
+            await service.gone.wait()
+            with pytest.raises(LocalError, match="down"):
+                await service.queue_downlink("node-1", 10, b"")
+            with Broker(port=port, listen="127.0.0.1"):
+                await service.ready.wait()
+                async with aiomqtt.Client("127.0.0.1", port) as client:
+                    event = encode(up_event(b"back"), "json")
+                    await client.publish(topic("event/up", "json"), event, qos=1)
+                    assert (await got.get()).payload == b"back"
+
+    asyncio.run(scenario())
+
+
 def test_strangers_and_nonsense_are_counted_and_confirmed(port: int) -> None:
     service = ChirpStackService(configuration(port, "json"))
     got: asyncio.Queue[Uplink] = asyncio.Queue()

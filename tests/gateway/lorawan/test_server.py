@@ -434,3 +434,17 @@ def test_adr_asks_for_a_faster_rate_and_follows_the_answer(tmp_path: Path) -> No
     site.hear(node.uplink(f_ctrl=0x80), snr=2.0, datr="SF7BW125")
     assert site.sent == []
     site.close()
+
+
+def test_what_was_delivered_leaves_the_inbox_with_the_next_commit(
+    site: Site, node: EndDevice
+) -> None:
+    for payload in (b"one", b"two", b"three"):
+        site.hear(node.uplink(payload))
+        site.advance(4000)
+    assert [one.uplink.payload for one in site.store.inbox()] == [b"three"]
+    site.cut()
+    assert site.payloads()[3:] == [b"three"]  # delivered, but not yet written: once more
+    assert site.deliveries[-1].uplink.again
+    site.server.close()
+    assert site.store.inbox() == []
