@@ -138,6 +138,7 @@ class Bench:
         stages_mm: tuple[int, int, int] = STAGES_MM,
         gateway_eui: str = "0016c001f1500812",
         settings: dict[str, object] | None = None,
+        tracker_settings: dict[str, object] | None = None,
         channels_hz: tuple[int, ...] = EIGHT_CHANNELS,
         factor: float = 1.0,
         trace: Path | None = None,
@@ -204,7 +205,13 @@ class Bench:
                 Node(
                     self.sim,
                     self.medium,
-                    NodeSpec(name=name, role="tracker", x_m=1_500.0 + 200 * i, y_m=-900.0),
+                    NodeSpec(
+                        name=name,
+                        role="tracker",
+                        x_m=1_500.0 + 200 * i,
+                        y_m=-900.0,
+                        settings=tracker_settings or {},
+                    ),
                     where=track,
                     epoch_s=epoch_s,
                     log=work_dir / f"{name}.log",

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from hil.demo.command import demo
 from hil.report import html, junit, load_results, save
 from hil.run import TARGETS, Result, run
 from hil.scenario import ACTIONS, EXPECTATIONS, Scenario, ScenarioError, available, load
@@ -24,6 +25,9 @@ class ScenarioFailure(click.ClickException):
 @click.group()
 def hil() -> None:
     """Hardware in the loop: firmware against simulated or real hardware."""
+
+
+hil.add_command(demo)
 
 
 def _load(name: str) -> Scenario:

@@ -166,9 +166,12 @@ def summary(view: DemoView, clean: bool, notes: list[str]) -> RenderableType:
         missed = view.frames - view.frames_heard
         table.add_row(f"{missed}/{view.frames}", "radio frames lost in the air (history refills)")
     if radio:
-        table.add_row(f"{view.payload_bytes / radio:.1f} B", "LoRaWAN payload per reading")
+        table.add_row(f"{view.radio_bytes / radio:.1f} B", "on the air per radio reading, all told")
     if view.delivered:
-        table.add_row(f"{view.batch_bytes / view.delivered:.1f} B", "MQTT batch bytes per reading")
+        table.add_row(
+            f"{view.batch_bytes / view.delivered:.1f} B",
+            "to the broker per reading, topics included, most of them sent alone",
+        )
     if late:
         worst = f"{min(late):.1f} to {max(late):.1f} s"
         table.add_row(worst, f"from the true crossing to the alarm in the city ({len(late)})")

@@ -188,6 +188,9 @@ class Demo:
             storm_speed=speed,
             storm_from_h=STORM_FROM_H,
             storm_to_h=STORM_TO_H,
+            settings={"intervals_s": [10, 10, 10, 10], "report_max_s": 60},
+            tracker_settings={"error_m": 25, "heartbeat_s": 60, "fix_s": 5},
+            trace=self.folder / "trace.jsonl",
         )
         setting = choose_broker(self.broker)
         is_ours = setting in ("embedded", "mosquitto")
@@ -245,7 +248,6 @@ class Demo:
         await self._until_listening()
         await self._city.start(self.feed.take)
         self._bench.start()
-        began = time.monotonic()
         self.view.phase = "nodes start and join"
         cut_s: float | None = None
         while not self._stop.is_set():
@@ -256,7 +258,7 @@ class Demo:
             state = self._bench.state()
             if state.error:
                 raise DemoError(f"the simulation ended: {state.error}")
-            self.view.elapsed_s = time.monotonic() - began
+            self.view.elapsed_s = state.simulated_s
             self._update(state)
             draw(self.view)
             if self._bench.storm_over and not self.forever:
@@ -375,6 +377,22 @@ class Demo:
             }
             seen = self.feed.sequences(name, ("flood", "track"))
             device.sent, device.delivered = len(made), len(made & seen)
+            if made - seen:
+                numbers = ", ".join(str(number) for number in sorted(made - seen)[:5])
+                self.notes.append(f"{name}: not delivered in time: {numbers}")
+        self.view.radio_bytes = self._radio_bytes()
+
+    def _radio_bytes(self) -> int:
+        """Bytes of all data frames on the air, LoRaWAN's own 13 and more included."""
+        total = 0
+        with (self.folder / "trace.jsonl").open() as trace:
+            for line in trace:
+                if '"air.tx"' in line:
+                    _, who, _, what = json.loads(line)
+                    frame = bytes.fromhex(what["data"])
+                    if who != "gateway" and frame[0] >> 5 in (2, 4):
+                        total += len(frame)
+        return total
 
     def _read_log(self, name: str, image: bytes) -> list[tuple[int, int, int]]:
         path = self.folder / f"{name}.flash"

@@ -54,7 +54,7 @@ class DemoView:
     alarms: list[AlarmView] = field(default_factory=list[AlarmView])
     batches: int = 0
     batch_bytes: int = 0
-    payload_bytes: int = 0
+    radio_bytes: int = 0  # of all data frames of the nodes, as transmitted
     broker: str = ""
     frames_heard: int = 0  # intact at the concentrator, from all nodes
 
