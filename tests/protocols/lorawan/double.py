@@ -223,6 +223,7 @@ class World:
         assert radio.iq_inverted and not radio.crc_on
         if radio.is_continuous:
             return
+        assert 6 <= radio.symbol_timeout <= 248
         self.windows += 1
         after_ms = ticks_diff(self.now_ms, self.tx_end_ms)
         self.heard_ops.append((after_ms, radio.freq_hz, radio.sf, radio.bw_hz))

@@ -165,6 +165,72 @@ def test_class_c_hears_between_uplinks_and_answers():
     assert (dev.EV_DOWNLINK, 0, 3, b"siren off") in world.events
 
 
+def test_class_c_does_not_answer_what_needs_no_answer():
+    settings = dev.Settings()
+    settings.class_c = True
+    world = joined(settings=settings)
+    world.run(10000)
+    sent = len(world.sent)
+    world.deliver(world.network.downlink(3, b"for your information"))
+    world.run(20000)
+    assert len(world.sent) == sent
+
+
+def test_class_a_answers_with_its_next_uplink_and_not_by_itself():
+    world = joined()
+    world.network.queue.append((frames.NO_PORT, b"", b"\x06", False, 0))
+    world.uplink()
+    world.network.queue.append((3, b"please confirm", b"", True, 0))
+    world.uplink()
+    sent = len(world.sent)
+    world.run(20000)
+    assert len(world.sent) == sent
+
+
+def test_commands_on_port_0_are_no_data():
+    world = joined()
+    world.network.queue.append((0, b"\x06", b"", False, 0))
+    world.uplink()
+    assert dev.EV_DOWNLINK not in world.kinds()
+
+
+def test_a_class_c_radio_that_fails_is_switched_off_and_on_again():
+    settings = dev.Settings()
+    settings.class_c = True
+    world = joined(settings=settings)
+    world.run(10000)
+    world.device.radio_failed(world.now_ms)
+    assert world.device.step(world.now_ms) == dev.OP_SLEEP
+    assert world.device.step(world.now_ms) == dev.OP_NONE
+    later = ticks_add(world.now_ms, 6000)
+    assert world.device.step(later) == dev.OP_RX and world.device.radio.is_continuous
+    assert world.device.step(later) == dev.OP_NONE
+
+
+def test_a_stray_timeout_does_not_close_the_windows():
+    world = joined()
+    real = world.transmit
+
+    def transmit():
+        real()
+        world.device.rx_timeout(world.now_ms)
+        world.device.rx_done(10, -100, 0, world.now_ms)
+
+    world.transmit = transmit
+    assert world.uplink(confirmed=True) == dev.EV_ACK
+    assert world.device.rejected == 0
+
+
+def test_an_unanswered_confirmed_uplink_probes_at_once():
+    world = joined()
+    world.network.is_deaf = True
+    assert world.uplink(confirmed=True) == dev.EV_NO_ACK
+    sent = len(world.sent)
+    world.run(10000)
+    assert len(world.sent) > sent or world.sent[-1][5][0] >> 5 == frames.UNCONFIRMED_UP
+    assert world.sent[-1][5][5] & frames.ADR_ACK_REQ
+
+
 def test_abp_sends_at_once():
     network = Network()
     nwk, app = bytes(16), bytes(range(16, 32))
