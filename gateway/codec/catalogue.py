@@ -4,9 +4,11 @@ The gateway publishes it as a retained JSON message; every batch names it by ver
 to its content by the checksum. A batch holds only indices into it and scaled integers.
 """
 
+from __future__ import annotations
+
 import json
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from typing import Any, cast
 
@@ -139,6 +141,10 @@ class Device:
             raise LocalError("interval", f"{self.id}: {self.interval_s} s outside 1..604800")
         if not 0 < len(self.channels) <= CHANNELS_MAX:
             raise LocalError("channels", f"{self.id}: {len(self.channels)} outside 1..64")
+        if len({channel.name for channel in self.channels}) != len(self.channels):
+            raise LocalError("channels", f"{self.id}: a channel's name comes twice")
+        if not 0 <= (self.anchor_s or 0) < 1 << 33 or not 0 <= self.anchor_sequence < 1 << 63:
+            raise LocalError("anchor", f"{self.id}: {self.anchor_s} s, {self.anchor_sequence}")
         if not 0 <= self.quality <= 15 or self.time_source not in TIME_SOURCES:
             raise LocalError("device", f"{self.id}: {self.quality}, {self.time_source}")
 
@@ -148,7 +154,7 @@ class Device:
         return tuple((c.name, c.unit, c.decimals, c.kind) for c in self.channels)
 
     @cached_property
-    def cells(self) -> tuple["Cell", ...]:
+    def cells(self) -> tuple[Cell, ...]:
         """How each channel's values become the integers that are coded."""
         return tuple(Cell(channel) for channel in self.channels)
 
@@ -210,7 +216,7 @@ class Catalogue:
         return json.dumps(body, separators=(",", ":"), sort_keys=True, ensure_ascii=False).encode()
 
     @classmethod
-    def from_json(cls, data: bytes) -> "Catalogue":
+    def from_json(cls, data: bytes) -> Catalogue:
         """Read the retained message. Raises `BatchError` ("catalogue", "version")."""
         try:
             loaded: object = json.loads(data)
@@ -222,17 +228,53 @@ class Catalogue:
         if body.get("tukad_catalogue") != FORMAT:
             raise BatchError("version", f"catalogue format {body.get('tukad_catalogue')!r}, not 1")
         try:
-            return cls(
-                version=body["version"],
-                devices=tuple(_device(item) for item in body["devices"]),
-                epoch_s=body["epoch_s"],
-                site=body["site"],
+            devices = body["devices"]
+            if not isinstance(devices, list):
+                raise TypeError("devices is not a list")
+            catalogue = cls(
+                version=_typed(body["version"], "int"),
+                devices=tuple(_device(item) for item in cast("list[object]", devices)),
+                epoch_s=_typed(body["epoch_s"], "int"),
+                site=_typed(body["site"], "str"),
             )
-        except (KeyError, TypeError, LocalError) as error:
+            catalogue.to_json()  # text that is no Unicode fails here
+        except (KeyError, TypeError, UnicodeError, LocalError) as error:
             raise BatchError("catalogue", f"unusable: {error!r}") from None
+        return catalogue
 
 
-def _device(item: dict[str, Any]) -> Device:
-    fields = dict(item)
-    fields["channels"] = tuple(Channel(**channel) for channel in item["channels"])
-    return Device(**fields)
+def _device(item: object) -> Device:
+    values = _fields(Device, item)
+    channels = values["channels"]
+    if not isinstance(channels, list):
+        raise TypeError("channels is not a list")
+    values["channels"] = tuple(
+        Channel(**_fields(Channel, channel)) for channel in cast("list[object]", channels)
+    )
+    return Device(**values)
+
+
+def _fields(kind: type[Device] | type[Channel], item: object) -> dict[str, Any]:
+    """A JSON object's members, each of the type that the dataclass says. Raises TypeError."""
+    if not isinstance(item, dict):
+        raise TypeError(f"{item!r} is not an object")
+    values = cast("dict[str, Any]", item)
+    for one in fields(kind):
+        if one.name != "channels" and one.name in values:
+            _typed(values[one.name], str(one.type))
+    return dict(values)
+
+
+_TYPES: dict[str, tuple[type, ...]] = {
+    "str": (str,),
+    "bool": (bool,),
+    "int": (int,),
+    "int | None": (int, type(None)),
+}
+
+
+def _typed(value: Any, kind: str) -> Any:
+    kinds = _TYPES[kind]
+    if not isinstance(value, kinds) or (isinstance(value, bool) and kind != "bool"):
+        raise TypeError(f"{value!r} is not {kind}")
+    return value

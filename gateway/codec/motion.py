@@ -55,7 +55,7 @@ class Motion:
         self.speed = kinds.index("speed") if "speed" in kinds else -1
         self.course = kinds.index("course") if "course" in kinds else -1
         speed = device.channels[self.speed] if self.speed >= 0 else Channel("speed", "kn")
-        self._course_unit = 10 ** device.channels[self.course].decimals
+        self._course_unit = 10 ** device.channels[self.course].decimals if self.course >= 0 else 1
         self._unit = 10 ** device.channels[self.lat].decimals
         # speed * sine * ms * _up / _down is a distance in position units.
         self._up = _METRES_PER_HOUR.get(speed.unit, 1852) * self._unit

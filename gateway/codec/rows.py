@@ -153,15 +153,15 @@ def get_rows(
                     column.hint = None if left is None else column.pairs.get(left)
                 elif motion is not None:
                     hint(device, state, motion, i, values)
-                count, seen = column.decode(coder, seen)
+                now, seen = column.decode(coder, seen)
             else:
                 firsts = firsts or first_values(model, device)
-                count = get_value_first(coder, device, i, firsts, model, state)
+                now = get_value_first(coder, device, i, firsts, model, state)
             if column.pairs is not None and left is not None:
-                remember(column.pairs, left, count)
-            left = count
+                remember(column.pairs, left, now)
+            left = now
             cell = device.cells[i]
-            values[i] = count if cell.plain or not column.stepped else cell.to_value(count)
+            values[i] = now if cell.plain or not column.stepped else cell.to_value(now)
         if motion is not None:
             motion.learn(values[motion.lat], values[motion.lon], gap)
         out.append(record(index, state.sequence, state.last * unit_ms, values, state.meta))

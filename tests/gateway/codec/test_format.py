@@ -181,7 +181,17 @@ def test_a_device_numbers_all_its_rows_or_none() -> None:
         encode(CATALOGUE, [], batch_number=0)
 
 
-@pytest.mark.parametrize("text", [b"", b"[]", b"{}", b"\xff", b'{"tukad_catalogue":2}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"",
+        b"[]",
+        CATALOGUE.to_json().replace(b"badung", b"\\ud800"),
+        b"{}",
+        b"\xff",
+        b'{"tukad_catalogue":2}',
+    ],
+)
 def test_a_catalogue_that_is_none_is_refused(text: bytes) -> None:
     with pytest.raises(BatchError) as caught:
         Catalogue.from_json(text)
