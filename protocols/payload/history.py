@@ -62,7 +62,7 @@ def put_rice(writer: BitWriter, u: int, k: int, raw: int, raw_bits: int) -> None
     quotient = u >> k
     if 0 <= quotient < ESCAPE_ONES:
         writer.put((1 << (quotient + 1)) - 2, quotient + 1)
-        writer.put(u & ((1 << k) - 1), k)
+        writer.put(u, k)
     else:
         writer.put((1 << ESCAPE_ONES) - 1, ESCAPE_ONES)
         writer.put(raw, raw_bits)

@@ -1,6 +1,7 @@
 """Laws of the payloads: what arrives is what was measured, whatever was lost on the way."""
 
 import contextlib
+import math
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,6 +18,7 @@ from protocols.payload.flood import (
     decode_flood,
 )
 from protocols.payload.reckon import (
+    SINES,
     cog_of_code,
     distance_m,
     predict_into,
@@ -276,6 +278,10 @@ def test_dead_reckoning_goes_the_right_way(
     got_m = distance_m(lat, lon, out[0], out[1])
     assert abs(got_m - want_m) <= 20 + want_m * 0.02
     assert abs(out[0]) <= 9000000 and -18000000 <= out[1] < 18000000
+
+
+def test_sine_table() -> None:
+    assert [round(8192 * math.sin(math.radians(d))) for d in range(91)] == list(SINES)
 
 
 def test_no_layout_is_longer_than_its_payload_may_be() -> None:

@@ -190,3 +190,43 @@ def test_interval_of_rain_stage_and_storm():
     assert IntervalPolicy().choose(0, WASPADA, -100) == 60
     assert IntervalPolicy().choose(0, NORMAL, 0, is_storm=True) == 10
     assert error_code(IntervalPolicy, 5) == "range"
+
+
+def test_despike_at_its_limits():
+    despike = Despike(limit_mm=100, agree_mm=50)
+    assert [despike.feed(v) for v in (0, 100, 201, 100)] == [0, 100, 100, 100]
+    assert despike.spikes == 1
+    assert [despike.feed(v) for v in (300, 351, 401)] == [100, 100, 401]
+    assert despike.spikes == 2  # 300 did not agree with 401; 351 did
+    assert [despike.feed(v) for v in (600, 650)] == [401, 650]
+    assert error_code(Despike, 0) == "range" and error_code(Despike, 1, -1) == "range"
+    assert error_code(Despike, 1, 0) is None
+
+
+def test_rate_of_an_even_number_of_slopes():
+    rate = RateOfRise()
+    for time_s, level in ((0, 0), (3600, 1), (7200, 12), (10800, 100)):
+        rate.push(time_s, level)
+    # Only the last two are within the hour.
+    assert rate.mm_per_hour is None
+    rate = RateOfRise(window_s=86400)
+    for time_s, level in ((0, 0), (3600, 1), (7200, 12), (10800, 100)):
+        rate.push(time_s, level)
+    # Slopes 1, 11, 88, 6, 49, 33: sorted 1 6 11 33 49 88.
+    assert rate.mm_per_hour == 22
+
+
+def test_stage_at_the_edge_of_its_hysteresis():
+    stage = StageFilter(500, 1160, 2660, hysteresis_mm=100, hold_s=0)
+    stage.feed(500, 0)
+    assert stage.feed(400, 1) == WASPADA
+    assert stage.feed(399, 2) == NORMAL
+    assert [stage.threshold_mm(i) for i in (1, 2, 3)] == [500, 1160, 2660]
+
+
+def test_interval_counts_from_the_last_need():
+    policy = IntervalPolicy()
+    policy.choose(0, WASPADA, 0)
+    assert policy.choose(1700, WASPADA, 0) == 60
+    assert policy.choose(3400, NORMAL, 0) == 60
+    assert policy.choose(3500, NORMAL, 0) == 900

@@ -231,6 +231,9 @@ def test_broadcast_write_is_done_in_silence():
 def test_values_of_every_kind():
     assert decode_value([0xFFFF], "u16") == 65535
     assert decode_value([0xFFFE], "s16") == -2
+    assert decode_value([5], "s16") == 5
+    assert decode_value([0x7FFF], "s16") == 32767
+    assert decode_value([0x8000], "s16") == -32768
     assert decode_value([0x3412], "u16", "BADC") == 0x1234
     assert decode_value([0xFFFF, 0xFFFE], "s32") == -2
     assert decode_value([0x0001, 0x0002], "u32") == 65538
@@ -272,3 +275,25 @@ def test_value_refusals():
     assert error_code(decode_value, [1], "u16", "ACBD") == "order"
     assert register_count("f32") == 2
     assert split_u32(0x12345678) == (0x1234, 0x5678)
+
+
+def test_claims_that_no_reply_can_make():
+    """Odd, zero and too long byte counts, and function 128: never waited for."""
+    for text in ("01 03 03", "01 03 00", "01 03 FC", "01 80 01", "01 07 00"):
+        client = RtuClient()
+        client.read_into(1, 3, 5, 1)
+        assert client.feed(hexed(text) + reply("01 03 02 00 2A")), text
+        assert client.noise_bytes == 3
+
+
+def test_server_smallest_request_and_single_register_by_16():
+    registers = Registers()
+    server = RtuServer(5, registers)
+    assert ask(server, reply("05 07")) == reply("05 87 01")
+    assert ask(server, reply("05 10 00 0A 00 01 02 00 09")) == reply("05 10 00 0A 00 01")
+    assert registers.values[10] == 9
+    assert ask(server, reply("05 10 00 0A 00 00 00")) == reply("05 90 03")
+    assert ask(server, reply("05 10 00 0A")) == reply("05 90 03")
+    assert ask(server, reply("05 06 00 0A 00")) == reply("05 86 03")
+    assert ask(server, reply("05 03 00 0A 00")) == reply("05 83 03")
+    assert error_code(RtuServer, 248, registers) == "range"

@@ -205,3 +205,39 @@ def test_ring_wraps():
     ring.drop(2)
     frame = decode_flood(encode(ring, 51), BASE + 60 * 20, 20, BASE + 60 * 20)
     assert [s.level_mm for s in frame.samples] == [20, 19, 18]
+
+
+def test_extras_go_into_one_frame_of_eight():
+    ring = filled([(5, BASE, 1, 0)])
+    encoder = FloodEncoder(ring)
+    encoder.battery_mv = 3600
+    for limit, every in ((11, 8), (19, 4), (51, 1)):
+        encoder._frames = 0
+        buf = bytearray(limit)
+        has_extra = []
+        for _ in range(17):
+            length = encoder.encode_into(buf, limit)
+            has_extra.append(buf[5] >> 1 & 1 == 1)
+        assert length == 7 or has_extra[-1]
+        assert has_extra == [i % every == 0 for i in range(17)], limit
+
+
+def test_ring_exhausted_at_the_end_of_a_run():
+    """Every length of a quiet ring comes back whole or shorter, never longer."""
+    for count in range(2, 60):
+        ring = filled([(i, BASE + 60 * i, 700, 0) for i in range(count)])
+        frame = decode_flood(encode(ring, 19), BASE + 60 * count, count - 1, BASE + 60 * count - 60)
+        assert len(frame.samples) <= count
+        assert frame.samples[-1].sequence == count - len(frame.samples)
+        assert len(frame.samples) >= count - 8
+
+
+def test_segments_of_every_spacing():
+    """Spacings out of the list, and one too long for a frame, which cuts the history."""
+    for spacing_s in (20, 70, 163830):
+        readings = [(i, BASE + spacing_s * i, 700, 0) for i in range(4)]
+        ring = filled(readings)
+        frame = decode_flood(encode(ring, 19), readings[3][1], 3, readings[3][1])
+        assert [s.time_s for s in frame.samples] == [r[1] for r in readings[::-1]]
+    ring = filled([(0, BASE, 700, 0), (1, BASE + 163840, 700, 0)])
+    assert len(decode_flood(encode(ring, 19), BASE + 163840).samples) == 1

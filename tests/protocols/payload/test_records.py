@@ -264,3 +264,17 @@ def test_missing_readings_are_said():
     assert (got.kind, got.first_sequence, got.count) == ("missing", 123456789, 100)
     assert error_code(backfill.encode_missing_into, buf, 0, 0) == "range"
     assert error_code(backfill.decode_backfill, b"\x30" + bytes(9), BASE, 0) == "value"
+
+
+def test_number_63_is_no_configuration():
+    wrong = dict(EXAMPLES[2])
+    wrong["config_number"] = 63
+    assert error_code(command.encode_command, 2, 1, wrong) == "range"
+    wrong = dict(EXAMPLES[9])
+    for step in (0, 6):
+        wrong["step"] = step
+        assert error_code(command.encode_command, 9, 1, wrong) == "range"
+    wrong = dict(EXAMPLES[11])
+    wrong["lat_e5"] = 9000001
+    assert error_code(command.encode_command, 11, 1, wrong) == "range"
+    assert error_code(command.encode_command, 4, 1, EXAMPLES[4], lambda data: b"123") == "range"

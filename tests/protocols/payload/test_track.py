@@ -125,6 +125,9 @@ def test_refusals():
     buf = bytearray(11)
     assert error_code(TrackEncoder(ring).encode_into, buf, 11) == "empty"
     assert error_code(ring.push, 0, 0, 9000001, 0, 0, 0) == "range"
+    assert error_code(ring.push, 0, 0, 0, 18000001, 0, 0) == "range"
+    assert error_code(ring.push, 0, -1, 0, 0, 0, 0) == "range"
+    assert error_code(ring.push, -1, 0, 0, 0, 0, 0) == "range"
     ring.push(1, BASE, BENOA[0], BENOA[1], 50, 0)
     encoder = TrackEncoder(ring)
     assert error_code(encoder.encode_into, buf, 10) == "limit"
@@ -206,3 +209,39 @@ def test_contract_keeps_the_map_right():
         )
         assert distance_m(lat, lon, guess[0], guess[1]) <= 100
     assert reports < 120
+
+
+def test_contract_by_time():
+    contract = Contract(error_m=100, heartbeat_s=600)
+    assert contract.is_due(BASE, 0, 0)
+    contract.sent(BASE, 0, 0, None, None)
+    assert not contract.is_due(BASE + 599, 0, 0)
+    assert contract.is_due(BASE + 600, 0, 0)
+    assert contract.is_due(BASE - 1, 0, 0)
+    assert not contract.is_due(BASE, 89, 0) and contract.off_m == 99
+    assert not contract.is_due(BASE, 90, 0) and contract.off_m == 100
+    assert contract.is_due(BASE, 91, 0)
+
+
+def test_far_distances_are_far():
+    far = (1 << 29) - 1
+    assert distance_m(0, 0, 130001, 0) == far and distance_m(0, 0, 130000, 0) < 150000
+    assert distance_m(8000000, 0, 8000000, 1040000) > 180000
+    assert distance_m(8000000, 0, 8000000, 1040001) == far
+
+
+def test_absolute_again_after_twenty_frames_and_after_100_km():
+    ring = TrackRing(4)
+    ring.push(1, BASE, 0, 0, 0, 0)
+    encoder = TrackEncoder(ring)
+    buf = bytearray(11)
+
+    def is_absolute():
+        encoder.encode_into(buf, 11)
+        return buf[0] >> 2 & 1 == 1
+
+    assert [is_absolute() for _ in range(41)] == [i % 20 == 0 for i in range(41)]
+    ring.push(2, BASE + 9000, 89000, 0, 0, 0)
+    assert not is_absolute()
+    ring.push(3, BASE + 9990, 91000, 0, 0, 0)
+    assert is_absolute()

@@ -32,6 +32,21 @@ def test_one_fits_the_elapsed_time():
     assert unwrap_sequence(20, 256, [5000], 10, 4700) == (20, True)
 
 
+def test_the_edge_between_one_and_two_possible():
+    # Room for 265 readings: 10 or nothing. For 266: 10 or 266.
+    assert unwrap_sequence(20, 256, [5000], 10, 5000 - 2659) == (20, True)
+    assert unwrap_sequence(20, 256, [5000], 10, 5000 - 2660) == (20, False)
+    # No room for even one: the clock is wrong.
+    assert unwrap_sequence(20, 256, [5000], 10, 4901) == (20, False)
+    assert unwrap_sequence(20, 256, [5000], 10, 4900) == (20, True)
+
+
+def test_one_reading_an_hour_at_least():
+    # In 30 days 720 readings were taken at least: 266, 522 are too few.
+    sequence, is_certain = unwrap_sequence(20, 256, [30 * 86400 + 50], 10, 50)
+    assert (sequence, is_certain) == (788, False)
+
+
 def test_spacing_guesses_over_a_long_gap():
     # 1,000 quarter hours were lost.
     times = [2000000, 2000000 - 900]
