@@ -101,6 +101,7 @@ class Broker:
 
     def __init__(self, kind: str, folder: Path) -> None:
         self.kind = kind
+        self.more = ""  # more lines of Mosquitto's configuration
         self.port = free_port()
         self._folder = folder
         self._process: asyncio.subprocess.Process | None = None
@@ -113,6 +114,7 @@ class Broker:
                 f"persistence true\npersistence_location {self._folder}/\n"
                 "autosave_interval 1\nautosave_on_changes true\n"
                 "max_queued_messages 0\nmax_inflight_messages 0\n"
+                f"{self.more}"
             )
             command = [str(MOSQUITTO), "-c", str(config)]
         else:
@@ -149,6 +151,7 @@ class Link:
 
     def __init__(self, target: int) -> None:
         self.mode = "pass"
+        self.bytes_per_s = 0  # 0: as fast as it goes
         self.swallowed = 0
         self.port = 0
         self._target = target
@@ -184,7 +187,9 @@ class Link:
 
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            while data := await reader.read(65536):
+            while data := await reader.read(self.bytes_per_s // 10 or 65536):
+                if self.bytes_per_s:
+                    await asyncio.sleep(0.1)
                 if self.mode == "pass":
                     writer.write(data)
                     await writer.drain()
