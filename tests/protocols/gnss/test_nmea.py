@@ -181,6 +181,18 @@ def test_jump_and_persisting_jump():
     assert judge_all([(0,) + here, (600,) + there]) == [GOOD, GOOD]
 
 
+def test_the_day_does_not_matter():
+    day = 200000000
+    here, there = (-870000, 11520000, 50), (-880000, 11520000, 50)
+    fixes = [(day,) + here, (day + 10,) + there, (day + 20,) + here]
+    assert judge_all(fixes) == [GOOD, JUMP, GOOD]
+    assert judge_all(fixes, max_speed_dkn=30000) == [GOOD, GOOD, GOOD]
+    # Two jumps to different places are no truth yet, nor is a third one elsewhere.
+    far = (-890000, 11520000, 50)
+    fixes = [(day,) + here, (day + 10,) + there, (day + 20,) + far, (day + 30,) + there]
+    assert judge_all(fixes) == [GOOD, JUMP, JUMP, JUMP]
+
+
 def test_stuck_only_when_it_should_move():
     fixes = [(10 * i, -870000, 11520000, 40) for i in range(40)]
     verdicts = judge_all(fixes, stuck_s=300)
