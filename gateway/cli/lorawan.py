@@ -19,6 +19,7 @@ from typing import Any, NoReturn
 
 import rich_click as click
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from gateway.config import EXIT_CONFIG, ConfigError
@@ -100,10 +101,7 @@ def place(command: Callable[..., None]) -> Callable[..., None]:
 def _store(where: Place, is_new: bool = False) -> Generator[SessionStore]:
     if not is_new and not where.file.exists():
         fail(f"{where.file} does not exist: start the agent once, or add a device")
-    try:
-        store = SessionStore(where.file, where.lorawan.log_frames)
-    except OSError as error:
-        fail(f"{where.file} cannot be opened: {error.strerror}")
+    store = SessionStore(where.file, where.lorawan.log_frames)
     try:
         yield store
     finally:
@@ -328,7 +326,7 @@ def list_(where: Place, as_json: bool) -> None:
     for device in devices:
         session = sessions.get(device.dev_eui)
         table.add_row(
-            device.name,
+            escape(device.name),
             device.dev_eui,
             device.device_class,
             f"{session.dev_addr:08x}" if session else "[dim]not joined[/]",
@@ -445,7 +443,7 @@ def _stats_table(found: list[LinkStats], names: dict[str, str]) -> Table:
     for one in found:
         style = "red" if one.margin_db < 5 else "yellow" if one.margin_db < 10 else "green"
         table.add_row(
-            names[one.dev_eui],
+            escape(names[one.dev_eui]),
             str(one.frames),
             f"{one.loss_percent:.1f} %",
             str(one.repeats),

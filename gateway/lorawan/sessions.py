@@ -84,6 +84,20 @@ class StoreError(Exception):
     """The file cannot be used as it is, and only a person can mend it; one line."""
 
 
+def _make_private(path: Path) -> None:
+    """Create the file before SQLite does, so that it is never readable for others.
+
+    Made by root (`sudo tukad lorawan add`), it belongs to whom the folder belongs: the agent.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists():
+        return
+    os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
+    if os.geteuid() == 0:
+        folder = path.parent.stat()
+        os.chown(path, folder.st_uid, folder.st_gid)
+
+
 @dataclass(frozen=True, slots=True)
 class Undelivered:
     """One accepted uplink that the agent has not confirmed yet."""
@@ -97,10 +111,10 @@ class SessionStore:
 
     def __init__(self, path: Path, log_frames: int = 20_000) -> None:
         """Open or create; raises StoreError if it is not ours or of a newer version."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        is_new = not path.exists()
-        if is_new:  # before SQLite creates it, so that it is never readable for others
-            os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
+        try:
+            _make_private(path)
+        except OSError as error:
+            raise StoreError(f"{path} cannot be made: {error.strerror}") from None
         self.path = path
         self._log_limit = log_frames
         self._logged = 0

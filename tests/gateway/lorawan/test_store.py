@@ -1,6 +1,7 @@
 """Keys, key files, the session store and what the running server sees of it."""
 
 import logging
+import os
 import sqlite3
 import stat
 from dataclasses import replace
@@ -103,6 +104,24 @@ def test_the_file_is_private_and_of_one_version(tmp_path: Path) -> None:
     (tmp_path / "other.db").write_bytes(b"this is no database, but long enough to be one" * 40)
     with pytest.raises(StoreError, match="cannot be used"):
         SessionStore(tmp_path / "other.db")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_what_root_makes_belongs_to_the_agent(tmp_path: Path) -> None:
+    os.chown(tmp_path, 1234, 1234)
+    store = SessionStore(tmp_path / "lorawan.db")
+    with store.transaction():
+        store.save_counters({"a": 1})
+    for path in tmp_path.iterdir():
+        assert path.stat().st_uid == 1234, path
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
+    store.close()
+
+
+def test_a_folder_that_is_a_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match="cannot be made"):
+        SessionStore(tmp_path / "file" / "lorawan.db")
 
 
 def test_states_survive_the_disk(tmp_path: Path) -> None:
