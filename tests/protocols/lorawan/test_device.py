@@ -20,6 +20,8 @@ def test_join_in_every_region_and_both_windows():
             world.in_rx2 = in_rx2
             world.join()
             assert dev.EV_JOINED in world.kinds()
+            assert dev.EV_JOIN_FAILED not in world.kinds()
+            assert world.device.ready(world.now_ms)
             after_ms = world.heard_ops[-1][0]
             assert abs(after_ms - (6000 if in_rx2 else 5000)) < 100, after_ms
             region = world.network.region
@@ -229,6 +231,29 @@ def test_an_unanswered_confirmed_uplink_probes_at_once():
     world.run(10000)
     assert len(world.sent) > sent or world.sent[-1][5][0] >> 5 == frames.UNCONFIRMED_UP
     assert world.sent[-1][5][5] & frames.ADR_ACK_REQ
+
+
+def test_steps_during_a_transmission_do_nothing_until_it_is_overdue():
+    world = joined()
+    device = world.device
+    assert device.send(1, b"x", 1, False, world.now_ms)
+    while device.step(world.now_ms) != dev.OP_TX:
+        world.advance(max(1, ticks_diff(device.deadline_ms, world.now_ms)))
+    airtime_ms = device.radio.airtime_us // 1000
+    assert device.step(ticks_add(world.now_ms, 1)) == dev.OP_NONE
+    assert device.step(ticks_add(world.now_ms, airtime_ms + 500)) == dev.OP_NONE
+    assert device.radio_failures == 0
+    assert device.step(ticks_add(world.now_ms, airtime_ms + 1001)) == dev.OP_SLEEP
+    assert device.radio_failures == 1
+
+
+def test_a_broken_record_does_not_bring_low_nonces_back():
+    store = MemoryStore()
+    store.record = bytes(222)
+    world = World(Network(), store=store)
+    world.join()
+    assert 0x4000 <= world.network.dev_nonces[0] < 0x8000
+    assert dev.EV_RESET in world.kinds()
 
 
 def test_abp_sends_at_once():

@@ -226,3 +226,17 @@ def test_downlink_counters_roll_over():
         world.uplink(b"x")
         assert world.device.downlinks == before + 1, f_cnt
     assert world.device._mac.session.f_cnt_down == 0x3FFFE
+
+
+def test_probing_adds_the_default_channels_but_not_all_of_a_fixed_plan():
+    for name, only, after in (("AS923-2", 2, 3), ("US915", 0, 0)):
+        world = joined(name)
+        session = world.device._mac.session
+        if name == "US915":
+            session.mask[:] = bytes((0, 0xFF, 0, 0, 0, 0, 0, 0, 2, 0))
+        else:
+            session.mask[0] = only
+        world.network.is_deaf = True
+        run_reporting(world, 3 * HOUR)
+        assert world.device.is_link_lost
+        assert session.mask[0] == after, name
