@@ -27,6 +27,7 @@ from gateway.lorawan.service import open_service
 from gateway.model import Alarm, Fault, Health, Reading
 from gateway.rules.engine import Rules
 from gateway.rules.events import EventRule
+from gateway.rules.quality import QualityTests
 from gateway.rules.silence import SilenceRule
 from gateway.rules.stages import Site, StageRule
 from gateway.service import Supervisor, notify, watchdog
@@ -70,6 +71,7 @@ class Agent:
             EventRule(settings.alarm, site, frozenset(stages)),
             SilenceRule(settings.intervals_s(), settings.alarm.silent_after, site, tick_ms()),
         )
+        self._quality = QualityTests(settings.quality())
         self.mqtt: MqttSink
         self.modbus: list[ModbusSource] = []
         self.lorawan: LorawanSource | None = None
@@ -83,6 +85,7 @@ class Agent:
 
     async def accept(self, readings: Sequence[Reading]) -> None:
         """Make readings durable, then let rules and sinks have them. Raises LedgerFullError."""
+        readings = self._quality.flag(readings)
         try:
             stored = await self.ledger.add(readings)
         except LedgerFullError:

@@ -21,6 +21,7 @@ from gateway.config import (
 )
 from gateway.ledger.retention import Retention
 from gateway.lorawan.config import DeviceEntry, LorawanConfig
+from gateway.rules.quality import QualitySettings
 from gateway.rules.settings import AlarmSettings, Stages
 from gateway.sinks.settings import BrokerSettings, MqttSettings
 from gateway.sources.backfill import BackfillSettings
@@ -55,6 +56,7 @@ class DeviceSettings(DeviceEntry):
     interval_s: int = setting(300, low=1, high=604_800, unit="s", doc="usual time between readings")
     backfill: bool = setting(True, doc="ask the device for readings that are missing")
     stages: Stages | None = setting(None, doc="alarm thresholds")
+    quality: QualitySettings | None = setting(None, doc="quality tests")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +78,12 @@ class Settings:
         found = {one.name: one.stages for one in self.device if one.stages}
         sensors = (sensor for bus in self.modbus for sensor in bus.sensor)
         return found | {one.name: one.stages for one in sensors if one.stages}
+
+    def quality(self) -> dict[str, QualitySettings]:
+        """Quality tests by device or sensor name."""
+        found = {one.name: one.quality for one in self.device if one.quality}
+        sensors = (sensor for bus in self.modbus for sensor in bus.sensor)
+        return found | {one.name: one.quality for one in sensors if one.quality}
 
     def intervals_s(self) -> dict[str, int]:
         """Usual seconds between readings by device or sensor name."""

@@ -18,6 +18,7 @@ from gateway.clock import WallClock, now_ms
 from gateway.config import address_check, name_check, setting
 from gateway.ledger.schema import LedgerFullError
 from gateway.model import LIVE, NOT_EVALUATED, Accept, Reading
+from gateway.rules.quality import QualitySettings
 from gateway.rules.settings import Stages
 from gateway.sources.line import Line, LineError, open_line
 from gateway.sources.profile import (
@@ -79,6 +80,7 @@ class Sensor:
     )
     check_identity: bool = setting(True, doc="make sure that the right kind of sensor answers")
     stages: Stages | None = setting(None, doc="alarm thresholds of this sensor")  # noqa: RUF009
+    quality: QualitySettings | None = setting(None, doc="quality tests")  # noqa: RUF009
 
 
 @dataclass(frozen=True, kw_only=True)

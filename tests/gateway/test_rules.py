@@ -6,9 +6,21 @@ import pytest
 
 from gateway.ledger.schema import connect
 from gateway.ledger.store import Store, Stored
-from gateway.model import CLEARED, ESCALATED, FAIL, LOWERED, RAISED, Alarm, Reading
+from gateway.model import (
+    CLEARED,
+    ESCALATED,
+    FAIL,
+    GOOD,
+    LOWERED,
+    MISSING,
+    RAISED,
+    SUSPECT,
+    Alarm,
+    Reading,
+)
 from gateway.rules.engine import Rules
 from gateway.rules.events import EventRule
+from gateway.rules.quality import QualitySettings, QualityTests
 from gateway.rules.settings import SIAGA, AlarmSettings, Stages
 from gateway.rules.silence import SilenceRule
 from gateway.rules.stages import Site, StageRule
@@ -197,3 +209,32 @@ def test_a_full_disk_does_not_silence_the_alarm_and_it_is_not_raised_twice() -> 
     it = rules()
     assert len(it.decide_unstored([reading(1, 3000)], LATER)) == 1
     assert it.decide([Stored(1, reading(1, 3000))], LATER) == []
+
+
+QUALITY = QualitySettings(
+    fail_low=-500, fail_high=9000, suspect_high=6500, rate_per_min=600, flat_s=100, flat_by=1
+)
+
+
+@pytest.mark.parametrize(
+    ("levels", "flags"),
+    [
+        ([100, 101], [GOOD, GOOD]),
+        ([100, None, 101], [GOOD, MISSING, GOOD]),
+        ([9001, -501], [FAIL, FAIL]),
+        ([6450, 6501], [GOOD, SUSPECT]),
+        ([100, 200, 301], [GOOD, GOOD, SUSPECT]),  # 100 mm in ten seconds is 600 mm a minute
+        ([100, 101, 100] * 4, [GOOD] * 10 + [SUSPECT] * 2),
+    ],
+)
+def test_quality_flags(levels: list[int | None], flags: list[int]) -> None:
+    tests = QualityTests({"kumbasari": QUALITY})
+    got = [tests.flag([reading(n, level)])[0].quality for n, level in enumerate(levels)]
+    assert got == flags
+
+
+def test_history_does_not_disturb_the_tests_of_the_present() -> None:
+    tests = QualityTests({"kumbasari": QUALITY})
+    tests.flag([reading(100, 100)])
+    assert tests.flag([reading(50, 5000)])[0].quality == GOOD
+    assert tests.flag([reading(101, 110)])[0].quality == GOOD
