@@ -12,11 +12,14 @@ from firmware.drivers.rain import RainGauge
 from firmware.drivers.rs485 import LevelSensor
 from firmware.drivers.signals import Blinker
 from firmware.drivers.sx126x import Sx126x
+from firmware.drivers.wired import WiredServer
 from firmware.store.settings import Settings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from protocols.modbus.server import Provider
 
 ticks_ms: "Callable[[], int]" = time.ticks_ms  # pyright: ignore[reportAssignmentType]
 _PARITY = {"N": None, "E": 0, "O": 1}
@@ -113,6 +116,23 @@ def gnss_uart(board: Board) -> machine.UART:
         timeout=0,
         rxbuf=1024,
     )
+
+
+def wired(board: Board, settings: Settings, provider: "Provider") -> WiredServer:
+    """The Modbus server towards a wired gateway, on the UART that a tracker's receiver has."""
+    baud = settings.integer("wired_baud")
+    uart = machine.UART(
+        board.get("gnss_uart"),
+        baudrate=baud,
+        bits=8,
+        parity=_PARITY[settings.text("wired_parity")],
+        stop=1,
+        tx=machine.Pin(board.get("gnss_tx")),
+        rx=machine.Pin(board.get("gnss_rx")),
+        timeout=0,
+    )
+    unit = settings.integer("wired_address")
+    return WiredServer(uart, _output(board, "wired_de"), unit, baud, provider)
 
 
 def rain(board: Board) -> "RainGauge | None":

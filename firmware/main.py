@@ -47,6 +47,9 @@ def run(root: str = "/") -> None:
     reason = start.note_start(counters)
     try:
         settings, board = _wait_for_settings(files, watchdog)
+        if settings.text("role") == "cabinet":
+            # The conflict monitor shares nothing with the rest, its watchdog included.
+            __import__("firmware.apps.cabinet", None, None, ("run",)).run(root)
         _Device(files, counters, settings, board, reason, watchdog).loop()
     except Exception as error:  # noqa: BLE001 - the one place: note it and start again
         sys.print_exception(error)

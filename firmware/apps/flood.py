@@ -18,6 +18,7 @@ from firmware.drivers.contact import Contact
 from firmware.drivers.profiles import DISTANCE, Profile, profile
 from firmware.drivers.rain import RainGauge
 from firmware.drivers.rs485 import LevelSensor
+from firmware.drivers.wired import WiredServer
 from firmware.node import App, Node
 from firmware.store.files import Files
 from firmware.store.readings import FLAG_UPTIME, MISSING, ReadingLog, Row
@@ -69,7 +70,7 @@ class FloodApp(App):
         now_ms: int,
     ) -> None:
         settings = node.settings
-        self._node = node
+        self.node = node
         self._log = log
         self._tuning = tuning
         self._sensor = sensor
@@ -84,12 +85,13 @@ class FloodApp(App):
         self._despike = Despike(self._jump_mm, self._jump_mm)
         self._recorded_s = 0  # uptime of the last reading
         self._rate = RateOfRise()
-        self._ring = FloodRing(_RING)
-        self._encoder = FloodEncoder(self._ring)
+        self.ring = FloodRing(_RING)
+        self._encoder = FloodEncoder(self.ring)
         self._encoder.is_clock_set = False
         self._is_its_turn = False  # back-fill's: it and live frames share the air when it is short
         self._frame_bytes = settings.integer("frame_bytes")
         self.answer = 0
+        self.wired: WiredServer | None = None
         self.stage = 0
         self.level_mm: int | None = None
         self.interval_s = tuning.intervals_s[0]
@@ -131,18 +133,20 @@ class FloodApp(App):
                 self._push(row)
 
     def _push(self, row: Row) -> None:
-        time_s = wall_time(row, self._node.counters)
+        time_s = wall_time(row, self.node.counters)
         if time_s is not None:
-            self._ring.push(row.sequence, time_s, _level(row), row.b)
+            self.ring.push(row.sequence, time_s, _level(row), row.b)
 
     # --- the loop -------------------------------------------------------------------------------
 
     def step(self, now_ms: int) -> None:
         """Sample when it is time, unless the radio's windows are open."""
         self._sensor.step(now_ms)
+        if self.wired is not None:
+            self.wired.step(now_ms)
         self._count_rain(now_ms)
         if self._sensor.is_done:
-            if self._node.network.is_busy(now_ms):
+            if self.node.network.is_busy(now_ms):
                 return  # the flash must wait for the receive windows
             self._sensor.is_done = False
             self._finish_burst(now_ms)
@@ -151,12 +155,12 @@ class FloodApp(App):
         self._watch_float(now_ms)
 
     def _is_idle(self, now_ms: int) -> bool:
-        return not self._sensor.is_running and not self._node.network.is_busy(now_ms)
+        return not self._sensor.is_running and not self.node.network.is_busy(now_ms)
 
     def _is_due(self, now_ms: int) -> bool:
         if self._again:
             return ticks_diff(now_ms, self._again_ms) >= 0
-        now_s = self._node.clock.now_s(now_ms)
+        now_s = self.node.clock.now_s(now_ms)
         if now_s < self._next_s:
             return False
         self._slot_s = now_s - now_s % self.interval_s
@@ -166,6 +170,10 @@ class FloodApp(App):
 
     def wait_ms(self, now_ms: int) -> int:
         """Until the next reading, or the next step of the one under way."""
+        wait = self._wait_to_measure(now_ms)
+        return wait if self.wired is None else min(wait, self.wired.wait_ms(now_ms))
+
+    def _wait_to_measure(self, now_ms: int) -> int:
         if self._sensor.is_running:
             return self._sensor.wait_ms(now_ms)
         if self._sensor.is_done:
@@ -175,8 +183,8 @@ class FloodApp(App):
         if self._again:
             wait = max(0, ticks_diff(self._again_ms, now_ms))
         else:
-            wait = self._node.clock.ms_to(self._next_s, now_ms)
-        if wait == 0 and self._node.network.is_busy(now_ms):
+            wait = self.node.clock.ms_to(self._next_s, now_ms)
+        if wait == 0 and self.node.network.is_busy(now_ms):
             wait = 100  # the sensor waits for the receive windows, asleep and not in a spin
         if self._float is not None:
             settle = self._float.wait_ms(now_ms)
@@ -186,7 +194,17 @@ class FloodApp(App):
 
     @property
     def is_active(self) -> bool:
-        return self._sensor.is_active
+        return self._sensor.is_active or self.wired is not None
+
+    @property
+    def temperature_c(self) -> "int | None":
+        """What the sensor says of its own temperature."""
+        return self._sensor.temperature_c
+
+    @property
+    def sensor_snr_db(self) -> "int | None":
+        """The quality of its echo."""
+        return self._sensor.snr_db
 
     # --- measuring ------------------------------------------------------------------------------
 
@@ -208,10 +226,10 @@ class FloodApp(App):
             self._again_ms = ticks_add(now_ms, min(_AGAIN_MS, self.interval_s * 250))
             return
         if level is None and self._is_heard:
-            self._node.events.note(self._node.clock.uptime_s, ev.SENSOR_SILENT, sensor.silences)
+            self.node.events.note(self.node.clock.uptime_s, ev.SENSOR_SILENT, sensor.silences)
         self._is_heard = level is not None
-        self._node.set_fault(FAULT_SENSOR, not self._is_heard, now_ms)
-        self._node.set_fault(FAULT_SENSOR_NOISY, self._mad > _NOISY_MAD_MM, now_ms)
+        self.node.set_fault(FAULT_SENSOR, not self._is_heard, now_ms)
+        self.node.set_fault(FAULT_SENSOR_NOISY, self._mad > _NOISY_MAD_MM, now_ms)
         self._again = 0
         self._record(accepted, now_ms)
 
@@ -221,14 +239,14 @@ class FloodApp(App):
         One and a half times the rate's own change, and never more than 1.5 m a minute makes.
         """
         rate = self._rate.mm_per_hour
-        since_s = min(self._node.clock.uptime_s - self._recorded_s, 3600)
+        since_s = min(self.node.clock.uptime_s - self._recorded_s, 3600)
         extra = 0 if rate is None else min(abs(rate), 90_000) * since_s // 2400
         self._despike.limit_mm = self._jump_mm + extra
         self._despike.agree_mm = self._jump_mm + extra
 
     def _record(self, level: "int | None", now_ms: int) -> None:
         """One reading is decided: stage, log, history, next slot."""
-        node = self._node
+        node = self.node
         self.level_mm = level
         uptime_s = node.clock.uptime_s
         self._recorded_s = uptime_s
@@ -245,11 +263,11 @@ class FloodApp(App):
         self._has_news = True
 
     def _plan(self, now_ms: int) -> None:
-        now_s = self._node.clock.now_s(now_ms)
+        now_s = self.node.clock.now_s(now_ms)
         self._next_s = now_s - now_s % self.interval_s + self.interval_s
 
     def _store(self, level: "int | None") -> None:
-        node = self._node
+        node = self.node
         is_set = node.clock.is_set
         try:
             sequence = self._log.append(
@@ -264,13 +282,13 @@ class FloodApp(App):
             # The reading still goes out, under the number that the log will give again.
             node.store_failed(self._again_ms)
             sequence = self._log.next_sequence
-        self._ring.push(sequence, max(0, self._slot_s), level, node.counters.rain_tips)
+        self.ring.push(sequence, max(0, self._slot_s), level, node.counters.rain_tips)
 
     def _announce(self, stage: int, by_float: bool, now_ms: int) -> None:
         previous = self.stage
         self.stage = stage
         rate = self._rate.mm_per_hour
-        node = self._node
+        node = self.node
         node.events.note(node.clock.uptime_s, ev.STAGE, stage)
         node.post_event(
             EVENT_STAGE,
@@ -302,13 +320,13 @@ class FloodApp(App):
     def _count_rain(self, now_ms: int) -> None:
         if self._rain is None:
             return
-        counters = self._node.counters
+        counters = self.node.counters
         if self._rain.is_fresh:
             counters.rain_tips = (counters.rain_tips + self._rain.take()) & 0x3FFF_FFFF
-            self._node.mark_counters()
+            self.node.mark_counters()
             if self.interval_s > self._tuning.intervals_s[1] and self._tips_10min() >= 25:
-                self._next_s = min(self._next_s, self._node.clock.now_s(now_ms))
-        minute = self._node.clock.uptime_s // 60
+                self._next_s = min(self._next_s, self.node.clock.now_s(now_ms))
+        minute = self.node.clock.uptime_s // 60
         while self._tips_minute < minute:
             self._tips_minute += 1
             if minute - self._tips_minute < _TIPS:
@@ -316,7 +334,7 @@ class FloodApp(App):
 
     def _tips_10min(self) -> int:
         oldest = self._tips[(self._tips_minute + 1) % _TIPS]
-        return self._node.counters.rain_tips - oldest
+        return self.node.counters.rain_tips - oldest
 
     # --- sending --------------------------------------------------------------------------------
 
@@ -324,7 +342,7 @@ class FloodApp(App):
         return self._is_news_due() or self._backfill.is_ready(now_ms)
 
     def _is_news_due(self) -> bool:
-        since_s = self._node.clock.uptime_s - self._reported_s
+        since_s = self.node.clock.uptime_s - self._reported_s
         return self._has_news and since_s >= (
             _ALARM_REPORT_S if self.stage >= 2 else _FAST_REPORT_S
         )
@@ -339,7 +357,7 @@ class FloodApp(App):
             return 0
         self._is_its_turn = True
         self.port = ports.PORT_FLOOD
-        node = self._node
+        node = self.node
         encoder = self._encoder
         encoder.stage = self.stage
         encoder.has_fault = node.faults != 0
@@ -360,7 +378,7 @@ class FloodApp(App):
         slot_s = self._slot_s + moved_s  # of a reading under way, which is stored in true time
         self._slot_s = slot_s - slot_s % self.interval_s
         if is_first:
-            self._ring.count = 0
+            self.ring.count = 0
             self._prefill()
         self._plan(now_ms)
 
@@ -371,7 +389,7 @@ class FloodApp(App):
         status.sensor_snr_db = self._sensor.snr_db
         status.sequence = max(0, self._log.next_sequence - 1)
         status.stored = self._log.stored
-        status.rain_tips = self._node.counters.rain_tips
+        status.rain_tips = self.node.counters.rain_tips
 
     # --- commands -------------------------------------------------------------------------------
 
@@ -389,7 +407,7 @@ class FloodApp(App):
             tuning.hysteresis_mm = values["hysteresis_mm"]
             tuning.hold_s = values["hold_s"]
             tuning.config_number = values["config_number"]
-            self._node.config_number = tuning.config_number
+            self.node.config_number = tuning.config_number
         elif kind == cmd.CMD_INTERVALS:
             tuning.intervals_s = [
                 INTERVALS_S[values[name] % len(INTERVALS_S)]
@@ -397,7 +415,7 @@ class FloodApp(App):
             ]
             tuning.rise_mm_10min = values["rising_mm_10min"]
             tuning.config_number = values["config_number"]
-            self._node.config_number = tuning.config_number
+            self.node.config_number = tuning.config_number
         elif kind == cmd.CMD_STORM:
             tuning.storm_until_s = values["until_time_s"]
         else:
@@ -405,7 +423,7 @@ class FloodApp(App):
         try:
             tuning.save()
         except OSError:
-            self._node.store_failed(now_ms)
+            self.node.store_failed(now_ms)
             return cmd.BUSY
         self.answer = tuning.config_number
         self._retune(now_ms)
@@ -415,7 +433,7 @@ class FloodApp(App):
         """New rules apply to the present level at once."""
         self._stage_filter = self._new_stage_filter()
         self._policy = self._new_policy()
-        self._next_s = min(self._next_s, self._node.clock.now_s(now_ms))
+        self._next_s = min(self._next_s, self.node.clock.now_s(now_ms))
 
 
 def _level(row: Row) -> "int | None":
@@ -447,7 +465,7 @@ def build(files: Files, settings: Settings, board: Board, node: Node, now_ms: in
     found = profile(settings.text("sensor_profile"))
     tuning = Tuning(files, settings)
     node.config_number = tuning.config_number
-    return FloodApp(
+    app = FloodApp(
         node,
         ReadingLog(files),
         tuning,
@@ -457,3 +475,8 @@ def build(files: Files, settings: Settings, board: Board, node: Node, now_ms: in
         hardware.contact(board, "float"),
         now_ms,
     )
+    if settings.integer("wired_address"):
+        # Only a wired node carries its registers in memory.
+        module = __import__("firmware.apps.registers", None, None, ("FloodRegisters",))
+        app.wired = hardware.wired(board, settings, module.FloodRegisters(app))
+    return app

@@ -35,6 +35,7 @@ KEYS = (
     ("gnss_tx", 0, 48, False),
     ("gnss_rx", 0, 48, False),
     ("gnss_baud", 4800, 460_800, False),
+    ("wired_de", 0, 48, False),  # direction of the wired gateway's line, on the same UART
     ("gnss_power", 0, 48, False),
     ("gnss_power_on", 0, 1, False),  # the level that switches the receiver on
     ("rain", 0, 48, False),  # reed contact to ground, pulled up: one falling edge a tip

@@ -32,6 +32,7 @@ VALUES = {
     "gnss_tx": 8,
     "gnss_rx": 9,
     "gnss_baud": 9600,
+    "wired_de": 21,
     "rain": 5,
     "float": 6,
     "siren": 7,

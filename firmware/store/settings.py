@@ -28,6 +28,7 @@ TEXTS = (
     ("region", "AS923-2", ()),
     ("sensor_profile", "geolux-lx80", ()),
     ("sensor_parity", "E", ("N", "E", "O")),
+    ("wired_parity", "E", ("N", "E", "O")),
     ("profile", "boat", ("jacket", "boat", "fleet")),
 )
 # key, bytes; must be given, as hexadecimal digits in the order they are printed.
@@ -51,6 +52,8 @@ INTEGERS = (
     ("frame_bytes", 32, 11, 242),  # no live frame is longer, whatever the data rate allows
     ("status_s", 21_600, 300, 604_800),
     ("rain_tip_um", 200, 10, 2000),
+    ("wired_address", 0, 0, 247),  # 0: no Modbus server towards a wired gateway
+    ("wired_baud", 9600, 1200, 115_200),
     # Tracker.
     ("error_m", 100, 10, 5000),  # the map is never wrong by more
     ("heartbeat_s", 900, 60, 86_400),
