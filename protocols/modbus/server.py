@@ -1,8 +1,7 @@
-"""Modbus RTU server, sans-IO: `RtuServer` answers functions 3, 4, 6 and 16 from a provider.
+"""Modbus RTU server, sans-IO: `RtuServer` answers functions 3, 4, 6 and 16 from a `Provider`.
 
-provider.read(function, address) -> 0..65535, or -1: there is no such register
-provider.write(address, value, is_check) -> 0, or an exception code; is_check=True only judges, so
-    that of several registers either all are written or none
+Writing several registers asks the provider about all of them first, so either all are written or
+none.
 """
 
 from protocols.errors import LocalError
@@ -15,21 +14,22 @@ from protocols.modbus.frames import (
     put_crc,
 )
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Protocol
-
-    class Provider(Protocol):
-        """What the registers mean; see the module docstring."""
-
-        def read(self, function: int, address: int) -> int: ...
-        def write(self, address: int, value: int, is_check: bool) -> int: ...
-
-
 ILLEGAL_FUNCTION, ILLEGAL_ADDRESS, ILLEGAL_VALUE, DEVICE_FAILURE = 1, 2, 3, 4
 BROADCAST = 0
 _READ_COUNT_MAX = 125
 _WRITE_COUNT_MAX = 123
+
+
+class Provider:
+    """What the registers mean: subclass it. As it is, there are none."""
+
+    def read(self, function: int, address: int) -> int:
+        """The register, 0..65535, or -1 when there is none. `function` is 3 or 4."""
+        return -1
+
+    def write(self, address: int, value: int, is_check: bool) -> int:
+        """Take `value` and return 0, or return an exception code; only judge it if `is_check`."""
+        return ILLEGAL_ADDRESS
 
 
 class RtuServer:
@@ -40,7 +40,7 @@ class RtuServer:
     passed over. Counters: requests, exceptions, noise_bytes.
     """
 
-    def __init__(self, unit: int, provider: "Provider") -> None:
+    def __init__(self, unit: int, provider: Provider) -> None:
         if not 1 <= unit <= 247:
             raise LocalError("range", "unit %d is not in 1..247" % unit)
         self.unit = unit

@@ -23,7 +23,7 @@ from pymodbus.simulator import DataType, SimData, SimDevice
 
 from protocols.modbus.client import RtuClient
 from protocols.modbus.crc import crc16
-from protocols.modbus.server import RtuServer
+from protocols.modbus.server import Provider, RtuServer
 from protocols.modbus.values import decode_value
 
 UNITS = st.integers(1, 247)
@@ -34,7 +34,7 @@ REQUESTS = FramerRTU(DecodePDU(True))  # decodes requests: the server's side
 RESPONSES = FramerRTU(DecodePDU(False))
 
 
-class Store:
+class Store(Provider):
     """Registers of the server under test, all there, all writable."""
 
     def __init__(self) -> None:

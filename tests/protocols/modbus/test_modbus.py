@@ -3,7 +3,7 @@
 from protocols.errors import LocalError
 from protocols.modbus.client import RtuClient
 from protocols.modbus.crc import crc16
-from protocols.modbus.server import RtuServer
+from protocols.modbus.server import Provider, RtuServer
 from protocols.modbus.values import decode_value, register_count, split_u32
 
 
@@ -157,7 +157,7 @@ def test_endless_noise_is_bounded_and_counted():
     assert client.feed(reply("01 03 FA" + "00 07" * 125)) and client.register(124) == 7
 
 
-class Registers:
+class Registers(Provider):
     """A provider with registers 10..19 that may be written up to 1000."""
 
     def __init__(self):
