@@ -181,7 +181,7 @@ class Motion {
   constructor(device) {
     const at = (kind) => device.channels.findIndex((c) => c.kind === kind);
     Object.assign(this, { lat: at("lat"), lon: at("lon"), speed: at("speed"), course: at("course"),
-      ready: false, moving: false, dt: 0n });
+      ready: false, moving: false, dt: 0n, refined: false, errors: [0n, 0n, 0n] });
     const ten = (i) => 10n ** BigInt(i < 0 ? 0 : device.channels[i].decimals);
     const unit = this.speed < 0 ? "kn" : device.channels[this.speed].unit;
     this.u = ten(this.course);
@@ -225,13 +225,25 @@ class Motion {
   }
   refine(lat) {
     const abs = (x) => (x < 0n ? -x : x), a = this.gLat - this.lat0, o = this.gLon - this.lon0;
-    if (2n * abs(a) < abs(o) || abs(a) < 8n) return;
+    this.refined = 2n * abs(a) >= abs(o) && abs(a) >= 8n;
+    if (!this.refined) return;
     let ratio = div((BigInt(lat) - this.lat0) * 256n, a);
     ratio = ratio < 0n ? 0n : ratio > 512n ? 512n : ratio;
-    this.gLon = this.lon0 + ((o * ratio) >> 8n);
+    const plain = this.gLon, full = this.lon0 + ((o * ratio) >> 8n);
+    this.ways = [plain, (plain + full) >> 1n, full];
+    const [p, h, f] = this.errors;
+    if (h <= p && h <= f) this.gLon = this.ways[1];
+    else if (f <= p) this.gLon = full;
   }
   learn(values, ms) {
     const lat = values[this.lat], lon = values[this.lon];
+    if (this.refined && lon !== null) {
+      this.errors = this.errors.map((e, i) => {
+        const wrong = BigInt(lon) - this.ways[i];
+        return e + (wrong < 0n ? -wrong : wrong) * 16n - (e >> 3n);
+      });
+    }
+    this.refined = false;
     if (lat === null || lon === null) {
       Object.assign(this, { ready: false, moving: false, dt: 0n });
       return;

@@ -44,9 +44,9 @@ class Motion:
     """Guesses of latitude and longitude for one device, in the channels' own units."""
 
     __slots__ = (
-        "_course_unit", "_down", "_dt_ms", "_east", "_lat", "_lat_step", "_lon", "_lon_step",
-        "_moving", "_north", "_unit", "_up", "course", "lat", "lat_guess", "lon", "lon_guess",
-        "ready", "speed",
+        "_course_unit", "_down", "_dt_ms", "_e_full", "_e_half", "_e_plain", "_east", "_full",
+        "_lat", "_lat_step", "_lon", "_lon_step", "_moving", "_north", "_plain", "_refined",
+        "_unit", "_up", "course", "lat", "lat_guess", "lon", "lon_guess", "ready", "speed",
     )  # fmt: skip
 
     def __init__(self, device: Device) -> None:
@@ -67,6 +67,10 @@ class Motion:
         self._moving = False  # are they known?
         self.lat_guess = self.lon_guess = 0
         self.ready = False  # is there a last position?
+        # Longitude as guessed and as corrected by the latitude, and errors of ways to correct it.
+        self._refined = False
+        self._plain = self._full = 0
+        self._e_plain = self._e_half = self._e_full = 0
 
     @staticmethod
     def fits(device: Device) -> bool:
@@ -105,15 +109,31 @@ class Motion:
         self.lon_guess = self._lon + lon_step
 
     def refine(self, lat: int) -> None:
-        """Correct `lon_guess` for a way that was longer or shorter than guessed."""
+        """Correct `lon_guess` for a way that was longer or shorter than guessed.
+
+        Not at all, by half or in full: whichever was best of late.
+        """
         guessed = self.lat_guess - self._lat
         ahead = self.lon_guess - self._lon
-        if 2 * abs(guessed) >= abs(ahead) and abs(guessed) >= 8:
+        self._refined = 2 * abs(guessed) >= abs(ahead) and abs(guessed) >= 8
+        if self._refined:
             ratio = min(max(((lat - self._lat) << 8) // guessed, 0), 512)
-            self.lon_guess = self._lon + (ahead * ratio >> 8)
+            self._plain = self.lon_guess
+            self._full = self._lon + (ahead * ratio >> 8)
+            best = min(self._e_half, self._e_full, self._e_plain)
+            if best == self._e_half:
+                self.lon_guess = (self._plain + self._full) >> 1
+            elif best == self._e_full:
+                self.lon_guess = self._full
 
     def learn(self, lat: int | None, lon: int | None, dt_ms: int) -> None:
         """Take in the position of the row, if it has both parts."""
+        if self._refined and lon is not None:
+            self._e_plain += (abs(lon - self._plain) << 4) - (self._e_plain >> 3)
+            self._e_full += (abs(lon - self._full) << 4) - (self._e_full >> 3)
+            half = (self._plain + self._full) >> 1
+            self._e_half += (abs(lon - half) << 4) - (self._e_half >> 3)
+        self._refined = False
         if lat is None or lon is None:
             self._moving = False
             self.ready = False
