@@ -1,8 +1,6 @@
 """Device and network server against each other over a bad air: safety always, then recovery."""
 
 import random
-import shutil
-import tempfile
 from pathlib import Path
 
 import pytest
@@ -10,6 +8,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from tests.gateway.lorawan.memory import in_memory_path
 from tests.properties.network_server.world import Faults, World
 
 
@@ -72,7 +71,7 @@ def live(world: World, seed: int, steps: int = 60) -> None:
         world.advance(int(dice.expovariate(1 / 20_000)))
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(18))
 def test_swarm(tmp_path: Path, seed: int) -> None:
     """Faults of all kinds, power cuts of both sides, replays; then everything works again."""
     world = World(tmp_path, seed)
@@ -125,8 +124,8 @@ class TwoEnds(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.folder = Path(tempfile.mkdtemp(prefix="tukad-two-ends-"))
-        self.world = World(self.folder, 99)
+        self.place = in_memory_path()
+        self.world = World(self.place.__enter__(), 99)
 
     @rule(node=st.integers(0, 1), confirmed=st.booleans())
     def send(self, node: int, confirmed: bool) -> None:
@@ -179,11 +178,11 @@ class TwoEnds(RuleBasedStateMachine):
             self.world.recover()
         finally:
             self.world.close()
-            shutil.rmtree(self.folder)
+            self.place.__exit__(None, None, None)
 
 
 TwoEnds.TestCase.settings = settings(
-    max_examples=12,
+    max_examples=20,
     stateful_step_count=40,
     deadline=None,
     suppress_health_check=list(HealthCheck),
