@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import json
 import os
+import resource
 import signal
 import socket
 import struct
@@ -336,6 +337,12 @@ class AgentProcess:
             stderr=asyncio.subprocess.PIPE,
             env=os.environ | {"PYTHONUNBUFFERED": "1"},
         )
+
+    def limit_files(self, size: int) -> None:
+        """Its files cannot grow beyond `size` bytes, as on a full disk; -1: no limit."""
+        assert self._process is not None
+        _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.prlimit(self._process.pid, resource.RLIMIT_FSIZE, (size, hard))
 
     async def end(self, number: int = signal.SIGTERM, timeout_s: float = 15) -> int:
         """Signal it, wait for its end; returns the exit code."""

@@ -167,6 +167,39 @@ def test_a_link_that_swallows_everything_is_noticed_and_nothing_is_lost(tmp_path
     assert city.conflicts == 0
 
 
+def test_on_a_full_disk_alarms_go_out_and_readings_wait_for_room(tmp_path: Path) -> None:
+    async def scenario() -> City:
+        peer, broker = ModbusPeer(), Broker("embedded", tmp_path)
+        await peer.start()
+        await broker.start()
+        config = write_config(tmp_path, f'url = "mqtt://127.0.0.1:{broker.port}"', peer.port)
+        stages = '{waspada_mm=80,siaga_mm=90000,awas_mm=99000,value="answers"}'
+        text = config.read_text().replace("unit = 1\n", f"unit = 1\nstages = {stages}\n")
+        config.write_text(text)
+        try:
+            async with City(broker.port).listening() as city, running(config) as agent:
+                await city.until(lambda: len(city.rows) > 20)
+                agent.limit_files(1)
+                await city.until(lambda: bool(city.alarms))  # raised at count 80, with no disk
+                await peer.until_answers(1, 10)
+                stored = city.latest("unit-1")
+                assert stored < 80, "the disk was not full"
+                agent.limit_files(-1)
+                seen = peer.answers[1]
+                await city.until(
+                    lambda: city.latest("unit-1") > seen and missed_polls(city, 1) == 0
+                )
+                return city
+        finally:
+            await broker.stop()
+            await peer.stop()
+
+    city = asyncio.run(scenario())
+    assert [(a["event"], a["name"]) for a in city.alarms] == [("raised", "Waspada")]
+    assert not any(city.holes().values())
+    assert city.conflicts == 0
+
+
 def test_the_embedded_broker_serves_and_ends_with_the_agent(tmp_path: Path) -> None:
     async def scenario() -> bytes:
         peer, port = ModbusPeer(), free_port()
