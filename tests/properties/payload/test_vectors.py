@@ -21,6 +21,7 @@ def test_recorded_frames_decode_alike() -> None:
         vector = json.loads(line)
         got = python_says(vector["port"], bytes.fromhex(vector["hex"]), vector["received_s"])
         assert json.loads(json.dumps(got)) == vector["says"], vector["hex"]
+    assert {json.loads(line)["port"] for line in lines} == set(MAKERS)
 
 
 def record(count: int) -> None:

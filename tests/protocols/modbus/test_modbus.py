@@ -203,13 +203,14 @@ def test_server_exceptions():
     assert ask(server, reply("05 03 00 0A 00 7E")) == reply("05 83 03")
     assert ask(server, reply("05 03 00 0A 00 00")) == reply("05 83 03")
     assert ask(server, reply("05 03 FF FF 00 02")) == reply("05 83 02")
+    assert ask(server, reply("05 10 FF FF 00 02 04 00 01 00 02")) == reply("05 90 02")
     assert ask(server, reply("05 05 00 0A FF 00")) == reply("05 85 01")
     assert ask(server, reply("05 06 00 0A 03 E9")) == reply("05 86 03")
     assert ask(server, reply("05 10 00 0A 00 02 02 00 01")) == reply("05 90 03")
     # All or none: the second register is refused, so the first keeps its value.
     assert ask(server, reply("05 10 00 0A 00 02 04 00 01 FF FF")) == reply("05 90 03")
     assert registers.values[10] == 1000
-    assert server.exceptions == 8
+    assert server.exceptions == 9
 
 
 def test_server_ignores_others_and_survives_noise():

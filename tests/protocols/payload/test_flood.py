@@ -8,6 +8,7 @@ from protocols.payload.flood import (
     FloodRing,
     decode_flood,
 )
+from protocols.payload.history import MODES, PLAIN_MODES, RUN_LENGTHS
 
 BASE = 898 * 64 * 3600  # a full hour; slot 0 on every grid
 
@@ -241,3 +242,28 @@ def test_segments_of_every_spacing():
         assert [s.time_s for s in frame.samples] == [r[1] for r in readings[::-1]]
     ring = filled([(0, BASE, 700, 0), (1, BASE + 163840, 700, 0)])
     assert len(decode_flood(encode(ring, 19), BASE + 163840).samples) == 1
+
+
+def test_mode_table_is_the_wire_format():
+    """Order, k, step and first run state, as printed in docs/payload.md."""
+    assert MODES == (
+        (1, 0, 1, -1),
+        (1, 1, 1, -1),
+        (1, 2, 1, -1),
+        (1, 3, 1, -1),
+        (1, 5, 1, -1),
+        (2, 1, 1, -1),
+        (2, 2, 1, -1),
+        (2, 3, 1, -1),
+        (2, 4, 1, -1),
+        (1, 1, 10, -1),
+        (1, 0, 1, 0),
+        (1, 0, 1, 8),
+        (1, 1, 1, 4),
+        (1, 3, 1, 0),
+        (1, 0, 3, 0),
+        (1, 0, 10, 0),
+    )
+    assert [MODES[i][3] < 0 for i in range(16)] == [i < PLAIN_MODES for i in range(16)]
+    widths = "0000111122223333445566778"
+    assert [int(width) for width in widths] == list(RUN_LENGTHS)

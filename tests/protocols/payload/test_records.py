@@ -278,3 +278,33 @@ def test_number_63_is_no_configuration():
     wrong["lat_e5"] = 9000001
     assert error_code(command.encode_command, 11, 1, wrong) == "range"
     assert error_code(command.encode_command, 4, 1, EXAMPLES[4], lambda data: b"123") == "range"
+
+
+def test_numbers_of_kinds_are_the_wire_format():
+    names = "gap thresholds intervals storm time reboot siren silence sos_step contract geofence"
+    names = names.split() + ["status", "test", "drill"]
+    numbers = [getattr(command, "CMD_" + name.upper()) for name in names]
+    assert numbers == list(range(1, 15))
+    assert [command.command_name(number) for number in numbers] == names
+    names = ["sos", "sos_cancel", "mob", "stage", "tamper", "siren", "last_gasp", "fault", "geofence"]
+    numbers = [getattr(event, "EVENT_" + name.upper()) for name in names]
+    assert numbers == list(range(1, 10))
+    assert [event.event_name(number) for number in numbers] == names
+    steps = (command.SOS_STEP_HEARD, command.SOS_STEP_STORED, command.SOS_STEP_ACCEPTED)
+    assert steps == (1, 2, 3) and (command.SOS_STEP_SEEN, command.SOS_STEP_CLOSED) == (4, 5)
+    results = (command.DONE, command.REFUSED, command.EXPIRED, command.REPEATED)
+    assert results == (0, 1, 2, 3)
+    assert (command.UNKNOWN, command.FORGED, command.BUSY) == (4, 5, 6)
+
+
+def test_values_beyond_their_range_saturate_and_are_not_missing():
+    values = status.Status()
+    values.tilt_deg = 63
+    values.temperature_c = -41
+    values.uptime_h = 65536
+    values.stored = 1 << 20
+    buf = bytearray(51)
+    length = status.StatusEncoder(values).encode_into(buf, 51)
+    got = status.decode_status(bytes(buf[:length]))
+    assert (got["tilt_deg"], got["temperature_c"]) == (62, -40)
+    assert (got["uptime_h"], got["stored"]) == (65535, (1 << 20) - 1)

@@ -245,3 +245,18 @@ def test_absolute_again_after_twenty_frames_and_after_100_km():
     assert not is_absolute()
     ring.push(3, BASE + 9990, 91000, 0, 0, 0)
     assert is_absolute()
+
+
+def test_without_a_clock_nothing_is_certain():
+    ring = TrackRing(4)
+    ring.push(1, 600, BENOA[0], BENOA[1], 0, 0)
+    encoder = TrackEncoder(ring)
+    encoder.is_clock_set = False
+    buf = bytearray(19)
+    length = encoder.encode_into(buf, 19)
+    frame = decode_track(bytes(buf[:length]), BASE + 77, None, None, 1, BASE + 70)
+    assert not frame.is_clock_set and not frame.is_sequence_certain
+    assert frame.fixes[0].time_s == BASE + 70
+    assert error_code(decode_track, bytes(buf[:length]), 5, 0, None) is None  # absolute
+    length = encoder.encode_into(buf, 11)
+    assert error_code(decode_track, bytes(buf[:length]), BASE, 0, None) == "no_reference"

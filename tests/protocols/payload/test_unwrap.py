@@ -63,3 +63,6 @@ def test_ambiguous_is_said():
 def test_late_frame():
     assert unwrap_sequence(95, 256, [4950], 100, 5000) == (95, True)
     assert unwrap_sequence(100, 256, [5000], 100, 5000) == (100, True)
+    # 300 readings fit in the time: 5 before, or 261.
+    assert unwrap_sequence(1995 & 255, 256, [2000], 2000, 5000) == (1995, False)
+    assert unwrap_sequence(1995 & 255, 256, [4960], 2000, 5000) == (1995, False)  # 4 at most
