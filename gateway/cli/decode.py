@@ -16,7 +16,7 @@ from urllib.parse import unquote, urlsplit
 import aiomqtt
 import rich_click as click
 
-from gateway.codec import Decoder, Event, Reading, Refusal
+from gateway.codec import BatchError, Catalogue, Decoder, Event, Reading, Refusal
 
 Item = Reading | Event | Refusal
 
@@ -147,10 +147,20 @@ def _payloads(paths: Sequence[Path]) -> Iterator[tuple[Path, bytes]]:
                 raise click.ClickException(f"{file}: {error.strerror}") from None
 
 
+def _site(data: bytes) -> str:
+    """The site that a catalogue names; none if it is no catalogue."""
+    try:
+        return Catalogue.from_json(data).site
+    except BatchError:
+        return ""
+
+
 def decode_files(paths: Sequence[Path], site: str, klass: str, output: Output) -> None:
     """Files of one payload each; those that begin with a brace are catalogues, and go first."""
     decoder = Decoder()
     payloads = list(_payloads(paths))
+    if site == "+":
+        site = next((_site(data) for _, data in payloads if data.startswith(b"{")), "")
     for catalogue_turn in (True, False):
         for path, data in payloads:
             if data.startswith(b"{") is not catalogue_turn:
@@ -211,11 +221,16 @@ async def follow(
                 async for message in client.messages:
                     topic = str(message.topic)
                     known = decoder.counts["batches"]
+                    builds_on_lost = False
                     for item in decoder.feed(topic, message.payload):
+                        builds_on_lost |= isinstance(item, Refusal) and item.code == "reference"
                         if not output.write(item):
                             return
+                    name = topic.split("/")[1]
+                    if acknowledge and builds_on_lost:
+                        body = json.dumps({"refused": "reference"})
+                        await client.publish(f"tukad/{name}/acknowledged", body, qos=1)
                     if acknowledge and decoder.counts["batches"] > known:
-                        name = topic.split("/")[1]
                         newest = decoder.references(name)[:1]
                         for batch in newest:
                             body = json.dumps({"batch": batch.number, "check": batch.check})
@@ -261,7 +276,7 @@ def decode(
         raise click.UsageError("give either FILES or --mqtt URL")
     output = Output(form, count)
     if url is None:
-        decode_files(files, "" if site == "+" else site, "live", output)
+        decode_files(files, site, "live", output)
         if output.refused:
             sys.exit(1)
         return

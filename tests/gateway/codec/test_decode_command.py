@@ -24,7 +24,7 @@ def files(folder: Path) -> list[str]:
 
 
 def test_files_as_ndjson(tmp_path: Path) -> None:
-    result = CliRunner().invoke(decode, [*files(tmp_path), "--site", "badung"])
+    result = CliRunner().invoke(decode, files(tmp_path))
     assert result.exit_code == 0
     lines = [json.loads(line) for line in result.stdout.splitlines()]
     assert lines[0] == {
@@ -48,7 +48,10 @@ def test_files_as_csv_and_influx(tmp_path: Path) -> None:
     result = CliRunner().invoke(decode, [*arguments, "--format", "csv"])
     lines = result.stdout.splitlines()
     assert lines[0].startswith("site,class,device,stream,sequence,time")
-    assert lines[1] == ",live,kumbasari-1,flood,100,2026-09-21T14:15:00.000Z,gnss,1,level_mm,800,mm"
+    assert (
+        lines[1]
+        == "badung,live,kumbasari-1,flood,100,2026-09-21T14:15:00.000Z,gnss,1,level_mm,800,mm"
+    )
     result = CliRunner().invoke(decode, [*arguments, "--format", "influx", "--site", "a b"])
     assert result.stdout.splitlines()[0] == (
         "flood,site=a\\ b,device=kumbasari-1 level_mm=800.0,rain_um=0.2,battery_mv=3.612,"
