@@ -119,6 +119,7 @@ class _Device:
         if self._is_safe:
             events.note(0, ev.SAFE_MODE, counters.crash_streak)
             self.node.set_fault(FAULT_SAFE_MODE, True, now_ms)
+            self.node.app.holds_signals = True  # whoever comes must see it, an hour later too
             blinker.show(SAFE, now_ms)
         else:
             self.node.app = _application(files, settings, board, self.node, now_ms)

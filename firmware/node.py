@@ -75,6 +75,7 @@ class App:
         return cmd.UNKNOWN
 
     answer = 0
+    holds_signals = False  # LED and buzzer belong to the application now
 
     def clock_set(self, moved_s: int, is_first: bool, now_ms: int) -> None:
         """Wall time became known or stepped by `moved_s`."""
@@ -141,14 +142,16 @@ class Node:
         self._time_at_s = 0
         self._joins = 0
         self._failed_saves = 0
-        self._is_joined = False
+        self._is_joined = network.device.joined
+        self._is_dark = False  # nobody looks any more
         self._counters_dirty = False
         self._saved_ms = now_ms
         self._pump_ms = now_ms
         network.device.battery = 255
         network.device.request_time()
         network.device.join(now_ms) if not network.device.joined else None
-        self.blinker.show(JOINING, now_ms)
+        if not self._is_joined:
+            self.blinker.show(JOINING, now_ms)
 
     # --- the loop -------------------------------------------------------------------------------
 
@@ -192,8 +195,10 @@ class Node:
             # Until it is known the time is asked for with every uplink of a minute's distance.
             self._time_at_s = uptime_s + (_TIME_AGAIN_S if self.clock.is_set else 60)
             self.network.device.request_time()
-        if uptime_s >= _SHOW_S:
-            self.blinker.show(DARK, now_ms)
+        if uptime_s >= _SHOW_S and not self._is_dark:
+            self._is_dark = True
+            if not self.app.holds_signals:
+                self.blinker.show(DARK, now_ms)
 
     # --- what the network says ------------------------------------------------------------------
 
@@ -205,7 +210,7 @@ class Node:
             self._is_joined = True
             self.events.note(uptime_s, ev.JOINED, self._joins)
             self.network.device.request_time()
-            self.blinker.show(FAULT if self.faults else DARK, now_ms)
+            self._signal(FAULT if self.faults else DARK, now_ms)
         elif kind == lw.EV_JOIN_FAILED:
             self.events.note(uptime_s, ev.JOIN_FAILED, event.value)
         elif kind in (lw.EV_SENT, lw.EV_ACK, lw.EV_NO_ACK):
@@ -349,8 +354,7 @@ class Node:
 
     def _sent(self, port: int, now_ms: int) -> None:
         self._flight_port = port
-        if self.clock.uptime_s < _SHOW_S:
-            self.blinker.show(ALIVE, now_ms)
+        self._signal(ALIVE, now_ms)
         # The network must act at once: its `step` was before ours in this turn.
         self.network.step(now_ms)
 
@@ -406,8 +410,13 @@ class Node:
         self.faults = faults
         if self.clock.uptime_s - self._last_status_s >= _IMMEDIATE_STATUS_S:
             self._pages_due = max(self._pages_due, 1)
-        if self._is_joined and self.clock.uptime_s < _SHOW_S:
-            self.blinker.show(FAULT if faults else DARK, now_ms)
+        if self._is_joined:
+            self._signal(FAULT if faults else DARK, now_ms)
+
+    def _signal(self, pattern: str, now_ms: int) -> None:
+        """Show how the device is, while somebody may look and the application says nothing."""
+        if not self._is_dark and not self.app.holds_signals:
+            self.blinker.show(pattern, now_ms)
 
     def battery_mv(self) -> "int | None":
         """The battery now; None when the board cannot tell."""

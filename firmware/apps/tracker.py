@@ -184,6 +184,10 @@ class TrackerApp(App):
     def is_active(self) -> bool:
         return True  # the receiver talks all the time
 
+    @property
+    def holds_signals(self) -> bool:
+        return self.alarm != 0
+
     # --- fixes ----------------------------------------------------------------------------------
 
     def _take(self, now_ms: int) -> None:

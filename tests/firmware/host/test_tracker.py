@@ -100,7 +100,7 @@ def test_history_fills_what_an_outage_lost_and_a_gap_request_the_rest(tmp_path: 
 
 def test_a_call_for_help_climbs_step_by_step(tmp_path: Path) -> None:
     with running(tracker(tmp_path, Course((4000, 45, 3)))) as world:
-        world.run(120)
+        world.run(580)  # the lights of a start go out in the middle of it, at ten minutes
         buzzer = world.node.pins["buzzer"]
         sounded: list[float] = []
         world.node.board.watch(buzzer, lambda level: sounded.append(world.now_s) if level else None)
