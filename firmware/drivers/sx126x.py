@@ -1,4 +1,4 @@
-"""SX1262 LoRa radio over SPI: `Sx126x`, its events `RADIO_...` and `RadioError`.
+"""SX1262 LoRa radio over SPI: `Sx126x` and its events `RADIO_...`.
 
 transmit() and receive() start an operation and return; `poll(now_ms)` says how it ended. The DIO1
 interrupt only notes a flag and the tick. All commands of a receive window are built in
@@ -11,6 +11,7 @@ in chapter 15), and Lora-net/LoRaMac-node src/radio/sx126x (order of steps).
 
 from micropython import const
 
+from firmware.drivers.sx126x_bus import FRAME_MAX, RadioError, Sx126xBus
 from protocols.ticks import ticks_add, ticks_diff
 
 TYPE_CHECKING = False
@@ -26,6 +27,7 @@ RADIO_RX_TIMEOUT = 3
 RADIO_CRC_ERROR = 4  # a packet arrived damaged
 RADIO_STUCK = 5  # the chip says nothing: reset it with `start`
 
+_WRITE_REGISTER = const(0x0D)
 _SET_SLEEP = const(0x84)
 _SET_STANDBY = const(0x80)
 _SET_TX = const(0x83)
@@ -35,10 +37,6 @@ _CALIBRATE = const(0x89)
 _CALIBRATE_IMAGE = const(0x98)
 _SET_PA_CONFIG = const(0x95)
 _SET_FALLBACK = const(0x93)
-_WRITE_REGISTER = const(0x0D)
-_READ_REGISTER = const(0x1D)
-_WRITE_BUFFER = const(0x0E)
-_READ_BUFFER = const(0x1E)
 _SET_DIO_IRQ = const(0x08)
 _GET_IRQ = const(0x12)
 _CLEAR_IRQ = const(0x02)
@@ -56,7 +54,6 @@ _GET_RX_BUFFER = const(0x13)
 _GET_PACKET_STATUS = const(0x14)
 _GET_ERRORS = const(0x17)
 _CLEAR_ERRORS = const(0x07)
-_GET_STATUS = const(0xC0)
 
 _REG_SYNC_WORD = const(0x0740)
 _REG_IQ_POLARITY = const(0x0736)
@@ -77,19 +74,8 @@ _IRQ_OURS = const(0x0263)
 
 _STANDBY_RC = const(0)
 _STANDBY_XOSC = const(1)
-_BUSY_MS_MAX = const(100)  # full calibration with a slow TCXO is the longest
 _RX_TIMER_UNITS = const(262_144)  # 4.096 s in 15.625 us: longer than any window and its packet
 _TCXO_MV = (1600, 1700, 1800, 2200, 2400, 2700, 3000, 3300)  # datasheet 13.3.6
-
-FRAME_MAX = 255
-
-
-class RadioError(Exception):
-    """The chip does not behave; `code`: "busy" | "status" | "bandwidth" | "length"."""
-
-    def __init__(self, code: str, detail: str = "") -> None:
-        super().__init__(code, detail)
-        self.code = code
 
 
 class Sx126x:
@@ -113,16 +99,9 @@ class Sx126x:
         dcdc: bool = True,
         power_max_dbm: int = 22,
     ) -> None:
-        self._frame = bytearray(FRAME_MAX + 3)
-        self._frame_view = memoryview(self._frame)
-        # One view for every length a command has, so that no command makes one.
-        self._out = bytearray(12)
-        view = memoryview(self._out)
-        self._outs = [view[:length] for length in range(13)]
-        self._spi = spi
+        self._bus = Sx126xBus(spi, cs, busy, ticks_ms, sleep_ms)
         self._cs = cs
         self._reset = reset
-        self._busy = busy
         self._dio1 = dio1
         self._ticks_ms = ticks_ms
         self._sleep_ms = sleep_ms
@@ -131,7 +110,6 @@ class Sx126x:
         self._dio2_switch = dio2_switch
         self._dcdc = dcdc
         self._power_max_dbm = power_max_dbm
-        self.is_asleep = False
         self._is_receiving = False
         self._is_continuous = False
         self._freq_hz = 0
@@ -155,78 +133,6 @@ class Sx126x:
         self.irq_ms = self._ticks_ms()
         self.irq_seen = True
 
-    # --- commands -------------------------------------------------------------------------------
-
-    def _wait(self) -> None:
-        """Until the chip takes a command. Raises RadioError("busy")."""
-        if not self._busy.value():
-            return
-        start = self._ticks_ms()
-        while self._busy.value():
-            if ticks_diff(self._ticks_ms(), start) > _BUSY_MS_MAX:
-                raise RadioError("busy")
-
-    def _send(self, length: int) -> None:
-        """Send `_out[:length]`; what the chip answers replaces it."""
-        if self.is_asleep:
-            self._wake()
-        self._wait()
-        view = self._outs[length]
-        self._cs.value(0)
-        self._spi.write_readinto(view, view)
-        self._cs.value(1)
-
-    def _wake(self) -> None:
-        # A falling edge on NSS wakes it; BUSY is high until it is up (datasheet 13.1.1).
-        self._cs.value(0)
-        self._sleep_ms(1)
-        self._cs.value(1)
-        self.is_asleep = False
-
-    def _command1(self, opcode: int, a: int) -> None:
-        out = self._out
-        out[0] = opcode
-        out[1] = a
-        self._send(2)
-
-    def _command3(self, opcode: int, a: int, b: int, c: int) -> None:
-        out = self._out
-        out[0] = opcode
-        out[1] = a
-        out[2] = b
-        out[3] = c
-        self._send(4)
-
-    def _write_register(self, address: int, value: int) -> None:
-        self._command3(_WRITE_REGISTER, address >> 8, address & 0xFF, value)
-
-    def _read_register(self, address: int) -> int:
-        out = self._out
-        out[0] = _READ_REGISTER
-        out[1] = address >> 8
-        out[2] = address & 0xFF
-        out[3] = 0
-        out[4] = 0
-        self._send(5)
-        return out[4]
-
-    def _read2(self, opcode: int) -> int:
-        """Two bytes behind the status byte, as one number."""
-        out = self._out
-        out[0] = opcode
-        out[1] = 0
-        out[2] = 0
-        out[3] = 0
-        self._send(4)
-        return (out[2] << 8) | out[3]
-
-    def status(self) -> int:
-        """The chip's status byte: mode in bits 6..4."""
-        self._out[0] = _GET_STATUS
-        self._out[1] = 0
-        self._send(2)
-        return self._out[1]
-
     # --- life -----------------------------------------------------------------------------------
 
     def start(self, low_hz: int, high_hz: int) -> None:
@@ -240,44 +146,44 @@ class Sx126x:
         self._sleep_ms(1)
         self._reset.value(1)
         self._sleep_ms(5)
-        self.is_asleep = False
+        self._bus.is_asleep = False
         self._is_running = False
-        self._command1(_SET_STANDBY, _STANDBY_RC)
-        mode = (self.status() >> 4) & 7
+        self._bus.command1(_SET_STANDBY, _STANDBY_RC)
+        mode = (self._bus.status() >> 4) & 7
         if mode not in (2, 3):
             raise RadioError("status", "mode %d after reset" % mode)
         if self._dio2_switch:
-            self._command1(_SET_DIO2_SWITCH, 1)
+            self._bus.command1(_SET_DIO2_SWITCH, 1)
         if self._tcxo_mv:
             self._start_tcxo()
-        self._command1(_SET_REGULATOR, 1 if self._dcdc else 0)
-        out = self._out
+        self._bus.command1(_SET_REGULATOR, 1 if self._dcdc else 0)
+        out = self._bus.out
         out[0] = _CALIBRATE_IMAGE
         out[1] = _band_low(low_hz)
         out[2] = _band_high(high_hz)
-        self._send(3)
-        self._command1(_SET_PACKET_TYPE, 1)
+        self._bus.send(3)
+        self._bus.command1(_SET_PACKET_TYPE, 1)
         out[0] = _SET_BUFFER_BASE
         out[1] = 0
         out[2] = 0
-        self._send(3)
+        self._bus.send(3)
         out[0] = _WRITE_REGISTER  # public network: 0x3444
         out[1] = _REG_SYNC_WORD >> 8
         out[2] = _REG_SYNC_WORD & 0xFF
         out[3] = 0x34
         out[4] = 0x44
-        self._send(5)
+        self._bus.send(5)
         # The oscillator runs on after a packet, so a receive window opens in 0.1 ms and not after
         # the TCXO's start; `sleep` ends that.
-        self._command1(_SET_FALLBACK, 0x30)
+        self._bus.command1(_SET_FALLBACK, 0x30)
         for i in range(9):
             out[i] = 0
         out[0] = _SET_DIO_IRQ
         out[1] = out[3] = _IRQ_OURS >> 8
         out[2] = out[4] = _IRQ_OURS & 0xFF
-        self._send(9)
+        self._bus.send(9)
         self._clear_irq()
-        self.errors = self._read2(_GET_ERRORS)
+        self.errors = self._bus.read2(_GET_ERRORS)
         self.irq_seen = False
         self._dio1.irq(handler=self._handler, trigger=self._dio1.IRQ_RISING)
         self.sleep()
@@ -287,42 +193,42 @@ class Sx126x:
         while _TCXO_MV[code] < self._tcxo_mv:
             code += 1
         units = self._tcxo_us * 64 // 1000  # of 15.625 us
-        out = self._out
+        out = self._bus.out
         out[0] = _SET_DIO3_TCXO
         out[1] = code
         out[2] = units >> 16
         out[3] = (units >> 8) & 0xFF
         out[4] = units & 0xFF
-        self._send(5)
+        self._bus.send(5)
         # The crystal oscillator failed to start at power-on because there is none: clear that
         # error, then calibrate everything on the TCXO (datasheet 9.2.1, 13.3.6).
         out[0] = _CLEAR_ERRORS
         out[1] = 0
         out[2] = 0
-        self._send(3)
-        self._command1(_CALIBRATE, 0x7F)
+        self._bus.send(3)
+        self._bus.command1(_CALIBRATE, 0x7F)
 
     def sleep(self) -> None:
         """Lowest power; the settings stay. Wakes by itself on the next operation."""
-        if self.is_asleep:
+        if self._bus.is_asleep:
             return
-        self._command1(_SET_STANDBY, _STANDBY_RC)
-        self._command1(_SET_SLEEP, 0x04)  # warm start
+        self._bus.command1(_SET_STANDBY, _STANDBY_RC)
+        self._bus.command1(_SET_SLEEP, 0x04)  # warm start
         self._sleep_ms(1)  # NSS must stay high for 500 us while it stores its settings
-        self.is_asleep = True
+        self._bus.is_asleep = True
         self._is_running = False
 
     def standby(self) -> None:
         """Oscillator on, ready for the next window; ends a running operation."""
-        self._command1(_SET_STANDBY, _STANDBY_XOSC)
+        self._bus.command1(_SET_STANDBY, _STANDBY_XOSC)
         self._is_running = False
 
     def _clear_irq(self) -> None:
-        out = self._out
+        out = self._bus.out
         out[0] = _CLEAR_IRQ
         out[1] = 0xFF
         out[2] = 0xFF
-        self._send(3)
+        self._bus.send(3)
 
     # --- operations -----------------------------------------------------------------------------
 
@@ -343,39 +249,31 @@ class Sx126x:
         """Send data[:length]; `poll` says RADIO_TX_DONE. `power_dbm` is at the chip's pin."""
         if not 0 < length <= FRAME_MAX:
             raise RadioError("length", str(length))
-        self._command1(_SET_STANDBY, _STANDBY_XOSC)
-        frame = self._frame
-        frame[0] = _WRITE_BUFFER
-        frame[1] = 0
-        for i in range(length):
-            frame[2 + i] = data[i]
-        self._wait()
-        self._cs.value(0)
-        self._spi.write(self._frame_view[: length + 2])
-        self._cs.value(1)
+        self._bus.command1(_SET_STANDBY, _STANDBY_XOSC)
+        self._bus.write_buffer(data, length)
         self._configure(freq_hz, sf, bw_hz, length, iq_inverted, crc_on, preamble)
         # Known limitation 15.1: modulation quality at 500 kHz.
-        value = self._read_register(_REG_TX_MODULATION)
+        value = self._bus.read_register(_REG_TX_MODULATION)
         value = value & 0xFB if bw_hz == 500_000 else value | 0x04
-        self._write_register(_REG_TX_MODULATION, value)
+        self._bus.write_register(_REG_TX_MODULATION, value)
         # Known limitation 15.2: the PA clamps too early when the antenna is mismatched.
-        self._write_register(_REG_TX_CLAMP, self._read_register(_REG_TX_CLAMP) | 0x1E)
-        out = self._out
+        self._bus.write_register(_REG_TX_CLAMP, self._bus.read_register(_REG_TX_CLAMP) | 0x1E)
+        out = self._bus.out
         out[0] = _SET_PA_CONFIG  # SX1262 up to +22 dBm
         out[1] = 4
         out[2] = 7
         out[3] = 0
         out[4] = 1
-        self._send(5)
-        self._write_register(_REG_OCP, 0x38)  # 140 mA; SetPaConfig resets it
+        self._bus.send(5)
+        self._bus.write_register(_REG_OCP, 0x38)  # 140 mA; SetPaConfig resets it
         power_dbm = max(-9, min(self._power_max_dbm, power_dbm))
         out[0] = _SET_TX_PARAMS
         out[1] = power_dbm & 0xFF
         out[2] = 4  # ramp 200 us
-        self._send(3)
+        self._bus.send(3)
         self._start(now_ms, airtime_ms_max + 500, False, False)
         units = (airtime_ms_max + 200) * 64
-        self._command3(_SET_TX, units >> 16, (units >> 8) & 0xFF, units & 0xFF)
+        self._bus.command3(_SET_TX, units >> 16, (units >> 8) & 0xFF, units & 0xFF)
 
     def receive(
         self,
@@ -390,20 +288,20 @@ class Sx126x:
         preamble: int = 8,
     ) -> None:
         """Open a window of `symbols`, or listen until the next operation. Allocates nothing."""
-        self._command1(_SET_STANDBY, _STANDBY_XOSC)
+        self._bus.command1(_SET_STANDBY, _STANDBY_XOSC)
         self._configure(freq_hz, sf, bw_hz, FRAME_MAX, iq_inverted, crc_on, preamble)
         if is_continuous:
             symbols = 0
         self._set_symbol_timeout(symbols)
-        self._write_register(_REG_RX_GAIN, 0x96)  # boosted: 3 dB for 2 mA
+        self._bus.write_register(_REG_RX_GAIN, 0x96)  # boosted: 3 dB for 2 mA
         units = 0xFFFFFF if is_continuous else _RX_TIMER_UNITS
         self._start(now_ms, 6000, True, is_continuous)
-        self._command3(_SET_RX, units >> 16, (units >> 8) & 0xFF, units & 0xFF)
+        self._bus.command3(_SET_RX, units >> 16, (units >> 8) & 0xFF, units & 0xFF)
 
     def _set_symbol_timeout(self, symbols: int) -> None:
         if symbols > 248:
             symbols = 248
-        self._command1(_SET_SYMBOL_TIMEOUT, symbols)
+        self._bus.command1(_SET_SYMBOL_TIMEOUT, symbols)
         # The command alone is exact only below 64 symbols: the register holds mantissa and
         # exponent, symbols = mantissa * 2**(2 * exponent + 1) (LoRaMac-node sx126x.c).
         mantissa = symbols >> 1
@@ -411,7 +309,7 @@ class Sx126x:
         while mantissa > 31:
             mantissa >>= 2
             exponent += 1
-        self._write_register(_REG_SYNCH_TIMEOUT, exponent + (mantissa << 3))
+        self._bus.write_register(_REG_SYNCH_TIMEOUT, exponent + (mantissa << 3))
 
     def _start(self, now_ms: int, limit_ms: int, receiving: bool, continuous: bool) -> None:
         self._clear_irq()
@@ -434,7 +332,7 @@ class Sx126x:
         self._freq_hz = freq_hz
         self._sf = sf
         self._bw_hz = bw_hz
-        out = self._out
+        out = self._bus.out
         out[0] = _SET_MODULATION
         out[1] = sf
         if bw_hz == 125_000:
@@ -448,7 +346,7 @@ class Sx126x:
         out[3] = 1  # coding rate 4/5
         # Low data rate optimise from 16.38 ms a symbol: SF11 and SF12 at 125, SF12 at 250 kHz.
         out[4] = 1 if (1 << sf) >= (bw_hz >> 6) else 0
-        self._send(5)
+        self._bus.send(5)
         out[0] = _SET_PACKET
         out[1] = preamble >> 8
         out[2] = preamble & 0xFF
@@ -456,11 +354,11 @@ class Sx126x:
         out[4] = length
         out[5] = 1 if crc_on else 0
         out[6] = 1 if iq_inverted else 0
-        self._send(7)
+        self._bus.send(7)
         # Known limitation 15.4: inverted IQ.
-        value = self._read_register(_REG_IQ_POLARITY)
+        value = self._bus.read_register(_REG_IQ_POLARITY)
         value = value & 0xFB if iq_inverted else value | 0x04
-        self._write_register(_REG_IQ_POLARITY, value)
+        self._bus.write_register(_REG_IQ_POLARITY, value)
         self._set_frequency(freq_hz)
 
     def _set_frequency(self, freq_hz: int) -> None:
@@ -469,13 +367,13 @@ class Sx126x:
         part = ((freq_hz - whole * 15_625) << 14) // 15_625
         # whole << 14 is below 2**30 up to 1,023 MHz.
         steps = (whole << 14) + part
-        out = self._out
+        out = self._bus.out
         out[0] = _SET_FREQUENCY
         out[1] = steps >> 24
         out[2] = (steps >> 16) & 0xFF
         out[3] = (steps >> 8) & 0xFF
         out[4] = steps & 0xFF
-        self._send(5)
+        self._bus.send(5)
 
     def poll(self, now_ms: int) -> int:
         """How the operation ended, once; else RADIO_NONE. After RADIO_RX_DONE: `read_into`."""
@@ -488,7 +386,7 @@ class Sx126x:
             self.stuck += 1
             return RADIO_STUCK
         self.irq_seen = False
-        flags = self._read2(_GET_IRQ)
+        flags = self._bus.read2(_GET_IRQ)
         self._clear_irq()
         if flags & _IRQ_TX_DONE:
             self._is_running = False
@@ -515,18 +413,18 @@ class Sx126x:
     def _end_receive(self) -> None:
         self._is_running = False
         # Known limitation 15.3: the timer runs on behind a packet and would cut a later one.
-        self._write_register(_REG_RTC_CONTROL, 0)
-        self._write_register(_REG_EVENT_MASK, self._read_register(_REG_EVENT_MASK) | 0x02)
+        self._bus.write_register(_REG_RTC_CONTROL, 0)
+        self._bus.write_register(_REG_EVENT_MASK, self._bus.read_register(_REG_EVENT_MASK) | 0x02)
 
     def _note_packet(self) -> None:
-        both = self._read2(_GET_RX_BUFFER)
+        both = self._bus.read2(_GET_RX_BUFFER)
         self.rx_length = both >> 8
         self._rx_offset = both & 0xFF
-        out = self._out
+        out = self._bus.out
         out[0] = _GET_PACKET_STATUS
         for i in range(1, 5):
             out[i] = 0
-        self._send(5)
+        self._bus.send(5)
         self.rssi_dbm = -(out[2] >> 1)
         snr = out[3]
         self.snr_q4 = snr - 256 if snr > 127 else snr
@@ -534,17 +432,7 @@ class Sx126x:
     def read_into(self, buf: bytearray) -> int:
         """Copy the received packet into `buf` (255 bytes); return its length."""
         length = min(self.rx_length, len(buf))
-        self._wait()
-        frame = self._frame
-        frame[0] = _READ_BUFFER
-        frame[1] = self._rx_offset
-        frame[2] = 0
-        view = self._frame_view[: length + 3]
-        self._cs.value(0)
-        self._spi.write_readinto(view, view)
-        self._cs.value(1)
-        for i in range(length):
-            buf[i] = frame[3 + i]
+        self._bus.read_buffer(self._rx_offset, buf, length)
         return length
 
     def wait_ms(self, now_ms: int) -> int:

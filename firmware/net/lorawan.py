@@ -18,9 +18,9 @@ from firmware.drivers.sx126x import (
     RADIO_RX_TIMEOUT,
     RADIO_STUCK,
     RADIO_TX_DONE,
-    RadioError,
     Sx126x,
 )
+from firmware.drivers.sx126x_bus import RadioError
 from protocols.lorawan.device import OP_NONE, OP_RX, OP_SLEEP, OP_TX, Device, Event
 from protocols.ticks import ticks_add, ticks_diff
 

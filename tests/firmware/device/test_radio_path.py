@@ -9,9 +9,9 @@ from firmware.drivers.sx126x import (
     RADIO_RX_TIMEOUT,
     RADIO_STUCK,
     RADIO_TX_DONE,
-    RadioError,
     Sx126x,
 )
+from firmware.drivers.sx126x_bus import RadioError
 from tests.firmware.device.fakes import PinFake
 
 if sys.implementation.name == "micropython":

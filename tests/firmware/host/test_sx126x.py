@@ -7,8 +7,8 @@ from firmware.drivers.sx126x import (
     RADIO_RX_TIMEOUT,
     RADIO_STUCK,
     RADIO_TX_DONE,
-    RadioError,
 )
+from firmware.drivers.sx126x_bus import RadioError
 from protocols.ticks import ticks_diff
 from sim.chips.sx126x import BoardFacts
 from sim.kernel import Simulation
