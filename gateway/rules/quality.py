@@ -1,4 +1,3 @@
-
 """Quality flags beside the values, after QARTOD: `QualityTests`. They never gate an alarm.
 
 Each reading of a tested device gets the worst flag of its tests: 9 missing, 4 fail (outside what

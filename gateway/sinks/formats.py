@@ -1,4 +1,4 @@
-"""What readings look like on MQTT: `BatchFormat` (the codec) and `JsonFormat`.
+"""What readings look like on MQTT: `Format`, `BatchFormat` (the codec); others in `plain`.
 
 A format turns readings into `Message`s, each of which carries the ledger's numbers of what is in
 it, so that a PUBACK can mark exactly these as delivered. Topics:
@@ -6,7 +6,6 @@ it, so that a PUBACK can mark exactly these as delivered. Topics:
     tukad/SITE/catalogue            retained; what the batches' columns mean (batch format)
     tukad/SITE/batch/live           batches: newest readings
     tukad/SITE/batch/history        batches: what waited for the link, or was asked for later
-    tukad/SITE/reading/DEVICE/STREAM  one JSON object a reading (json format)
     tukad/SITE/alarm/DEVICE         one JSON object an alarm, at once
     tukad/SITE/health               retained JSON; tukad/SITE/online retained "1" or "0" (will)
 """
@@ -14,7 +13,7 @@ it, so that a PUBACK can mark exactly these as delivered. Topics:
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from gateway.codec import BatchError, Catalogue, Channel, Device, Record, encode
 from gateway.ledger.store import Stored
@@ -64,12 +63,17 @@ class Message:
 class Format(Protocol):
     """How readings become messages."""
 
-    def learn(self, stored: Sequence[Stored]) -> Message | None:
-        """The retained message that must be confirmed before these readings go, if it changed."""
+    @property
+    def state(self) -> str | None:
+        """What must be on disk before what `learn` gave goes out; given back at the start."""
         ...
 
-    def introduce(self) -> Message | None:
-        """The retained message as it is now, for a new connection."""
+    def learn(self, stored: Sequence[Stored]) -> list[Message]:
+        """The retained messages that must be confirmed before these readings go."""
+        ...
+
+    def introduce(self) -> list[Message]:
+        """The retained messages as they are now, for a new connection."""
         ...
 
     def messages(self, klass: str, stored: Sequence[Stored]) -> list[Message]:
@@ -77,54 +81,10 @@ class Format(Protocol):
         ...
 
 
-def reading_json(reading: Reading) -> dict[str, Any]:
-    """A reading as a plain object."""
-    body: dict[str, Any] = {
-        "device": reading.device,
-        "stream": reading.stream,
-        "sequence": reading.sequence,
-        "time_ms": reading.time_ms,
-        "time_source": reading.time_source,
-        "quality": reading.quality,
-        "origin": reading.origin,
-        "received_ms": reading.received_ms,
-        "values": dict(reading.values),
-    }
-    if reading.link is not None:
-        body |= {"rssi_dbm": reading.link.rssi_dbm, "snr_db": reading.link.snr_cb / 10}
-    return body
-
-
 def alarm_message(site: str, alarm: Alarm) -> Message:
     """An alarm, alone in its message whatever the format of the readings."""
     body = {"tukad_alarm": 1, "site": site, **asdict(alarm)}
     return Message(f"tukad/{site}/alarm/{alarm.device}", _dumps(body).encode())
-
-
-class JsonFormat:
-    """One JSON object a message: for tools that know nothing of Tukad, at many times the bytes."""
-
-    def __init__(self, site: str) -> None:
-        self._site = site
-
-    def learn(self, stored: Sequence[Stored]) -> Message | None:
-        """Nothing: the objects name their values."""
-        return None
-
-    def introduce(self) -> Message | None:
-        """Nothing."""
-        return None
-
-    def messages(self, klass: str, stored: Sequence[Stored]) -> list[Message]:
-        """One message a reading."""
-        return [
-            Message(
-                f"tukad/{self._site}/reading/{one.reading.device}/{one.reading.stream}",
-                _dumps(reading_json(one.reading)).encode(),
-                (one.id,),
-            )
-            for one in stored
-        ]
 
 
 def city_name(name: str) -> str:
@@ -176,7 +136,7 @@ class BatchFormat:
             for device in catalogue.devices
         }
 
-    def learn(self, stored: Sequence[Stored]) -> Message | None:
+    def learn(self, stored: Sequence[Stored]) -> list[Message]:
         """The new catalogue when a device or a value is seen for the first time."""
         columns = self._columns
         grown: dict[tuple[str, str], dict[str, Channel]] = {}
@@ -191,7 +151,7 @@ class BatchFormat:
             if new or not known:
                 grown[key] = known | new
         if not grown:
-            return None
+            return []
         merged = columns | {key: found or {"none": Channel("none")} for key, found in grown.items()}
         version = 0 if self._catalogue is None else self._catalogue.version + 1
         devices = tuple(
@@ -209,11 +169,12 @@ class BatchFormat:
         self._use(Catalogue(version & 0xFFFF, devices, max(epoch_s, 0), self._site))
         return self.introduce()
 
-    def introduce(self) -> Message | None:
+    def introduce(self) -> list[Message]:
         """The catalogue as a retained message."""
         if self._catalogue is None:
-            return None
-        return Message(f"tukad/{self._site}/catalogue", self._catalogue.to_json(), retain=True)
+            return []
+        data = self._catalogue.to_json()
+        return [Message(f"tukad/{self._site}/catalogue", data, retain=True)]
 
     def messages(self, klass: str, stored: Sequence[Stored]) -> list[Message]:
         """One message, or more when the payload would be too long for the broker."""

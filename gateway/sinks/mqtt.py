@@ -29,11 +29,11 @@ from gateway.sinks.formats import (
     LIVE,
     BatchFormat,
     Format,
-    JsonFormat,
     Message,
     alarm_message,
 )
 from gateway.sinks.outbox import Outbox
+from gateway.sinks.plain import JsonFormat, SenmlFormat
 from gateway.sinks.settings import MqttSettings
 
 log = logging.getLogger("tukad.mqtt")
@@ -89,12 +89,16 @@ class MqttSink:
         self._room = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._broken: asyncio.Future[None]
-        self._format: Format
+        self._format = self._make_format(intervals_s)
+
+    def _make_format(self, intervals_s: dict[str, int]) -> Format:
+        settings = self._settings
         if settings.format == "json":
-            self._format = JsonFormat(site)
-        else:
-            state = ledger.call(lambda store: store.get_state(_STATE))
-            self._format = BatchFormat(site, state, intervals_s, settings.payload_max)
+            return JsonFormat(self._site, intervals_s, settings.home_assistant)
+        if settings.format == "senml":
+            return SenmlFormat(self._site, settings.payload_max)
+        state = self._ledger.call(lambda store: store.get_state(_STATE))
+        return BatchFormat(self._site, state, intervals_s, settings.payload_max)
 
     @property
     def name(self) -> str:
@@ -198,9 +202,8 @@ class MqttSink:
             self._under_way = self._under_way_bytes = 0
             self._room.set()
             await self._publish(client, Message(f"tukad/{self._site}/online", b"1", retain=True))
-            introduction = self._format.introduce()
-            if introduction is not None:
-                await self._publish(client, introduction)
+            for message in self._format.introduce():
+                await self._publish(client, message)
             self.connected_to = url
             self.last_error = ""
             self.counters.connects += 1
@@ -283,12 +286,12 @@ class MqttSink:
 
     async def _send(self, client: aiomqtt.Client, klass: str, stored: list[Stored]) -> None:
         news = self._format.learn(stored)
-        if news is not None:
-            if isinstance(self._format, BatchFormat):
-                state = self._format.state
-                # Durable before it is used: a version never comes back with another meaning.
-                await self._ledger.write(lambda store: store.set_state(_STATE, state))
-            await self._publish(client, news)
+        state = self._format.state
+        if news and state is not None:
+            # Durable before it is used: a version never comes back with another meaning.
+            await self._ledger.write(lambda store: store.set_state(_STATE, state))
+        for message in news:
+            await self._publish(client, message)
         if len(stored) > 50:  # off the loop, so that alarms and polls do not wait for it
             messages = await asyncio.to_thread(self._format.messages, klass, stored)
         else:

@@ -39,7 +39,12 @@ class MqttSettings:
         check=url_check,
     )
     format: str = setting(
-        "batch", choices=("batch", "json"), doc="compressed batches, or one JSON object a reading"
+        "batch",
+        choices=("batch", "json", "senml"),
+        doc="compressed batches, one JSON object a reading, or SenML-CBOR packs",
+    )
+    home_assistant: bool = setting(
+        False, doc='with format = "json": announce every device to Home Assistant'
     )
     version: str = setting("3.1.1", choices=("3.1.1", "5"), doc="MQTT version")
     client_id: str = setting("", doc="MQTT client identifier; tukad-SITE if empty")
@@ -73,6 +78,8 @@ class MqttSettings:
     def __post_init__(self) -> None:
         if (self.cert_file is None) != (self.key_file is None):
             raise ValueError("cert_file and key_file go together")
+        if self.home_assistant and self.format != "json":
+            raise ValueError('home_assistant = true needs format = "json"')
         if not self.url:
             raise ValueError("url is an empty list")
         local = [url for url in self.url if url in (EMBEDDED, MOSQUITTO)]

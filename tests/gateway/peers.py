@@ -261,7 +261,7 @@ class City:
             self.alarms.append(json.loads(payload))
         elif kind == "health":
             self.health = json.loads(payload)
-        elif kind == "reading":
+        elif kind in ("reading", "history"):
             body = json.loads(payload)
             key = (body["device"], body["stream"], body["sequence"])
             self._row(key, (body["time_ms"], body["values"]))

@@ -4,9 +4,12 @@ import asyncio
 import contextlib
 import datetime
 import ipaddress
+import json
 from collections.abc import AsyncGenerator
+from dataclasses import replace
 from pathlib import Path
 
+import cbor2
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -18,6 +21,7 @@ from gateway.model import RAISED, Alarm
 from gateway.sinks.formats import BatchFormat, channel
 from gateway.sinks.mqtt import MqttSink
 from gateway.sinks.outbox import Outbox
+from gateway.sinks.plain import JsonFormat, SenmlFormat
 from gateway.sinks.settings import MqttSettings
 from tests.gateway.peers import MOSQUITTO, Broker, City, Link, free_port
 from tests.gateway.samples import START_MS, open_ledger, reading, readings
@@ -267,18 +271,49 @@ def test_a_catalogue_version_is_never_used_twice_with_another_meaning(tmp_path: 
     stored = ledger.call(lambda store: store.add(readings([1])))
     other = ledger.call(lambda store: store.add([reading(1, device="ubung")]))
     first = BatchFormat("test", None, {}, 16384)
-    assert first.learn(stored) is not None and first.learn(stored) is None
+    assert first.learn(stored) and not first.learn(stored)
     second = BatchFormat("test", first.state, {}, 16384)
-    assert second.learn(stored) is None
-    assert second.learn(other) is not None
+    assert not second.learn(stored)
+    assert second.learn(other)
     assert second.state != first.state
     city = City(0)
-    introduction = first.introduce()
-    assert introduction is not None
-    city.take(introduction.topic, introduction.payload)
-    for message in first.messages("live", stored):
+    for message in (*first.introduce(), *first.messages("live", stored)):
         city.take(message.topic, message.payload)
     assert set(city.rows) == {("kumbasari", "flood", 1)}
+    ledger.close()
+
+
+def test_senml_packs_name_unit_and_time_by_rfc_8428(tmp_path: Path) -> None:
+    ledger = open_ledger(tmp_path)
+    sample = replace(reading(7, 1234), values={"level_mm": 1234, "battery_mv": 3912})
+    stored = ledger.call(lambda store: store.add([sample]))
+    (message,) = SenmlFormat("test", 16384).messages("live", stored)
+    assert cbor2.loads(message.payload) == [
+        {-2: "test/kumbasari/flood/", -3: START_MS / 1000 + 70, 0: "sequence", 2: 7},
+        {0: "quality", 2: 2},
+        {0: "level_mm", 2: 1234, 1: "mm"},
+        {0: "battery_v", 2: 3.912, 1: "V"},
+    ]
+    ledger.close()
+
+
+def test_home_assistant_is_told_of_each_value_once(tmp_path: Path) -> None:
+    ledger = open_ledger(tmp_path)
+    stored = ledger.call(lambda store: store.add(readings([1, 2])))
+    form = JsonFormat("test", {"kumbasari": 60}, True)
+    (message,) = form.learn(stored)
+    assert not form.learn(stored)
+    assert message.retain and message.topic == "homeassistant/device/tukad_test_kumbasari/config"
+    body = json.loads(message.payload)
+    assert body["o"]["name"] == "tukad" and body["dev"]["ids"] == ["tukad_test_kumbasari"]
+    level = body["cmps"]["level_mm"]
+    assert level["p"] == "sensor" and level["device_class"] == "distance"
+    assert level["state_topic"] == "tukad/test/reading/kumbasari/flood"
+    assert level["expire_after"] == 240
+    live = form.messages("live", stored)[0]
+    assert live.topic == level["state_topic"]
+    assert form.messages("history", stored)[0].topic == "tukad/test/history/kumbasari/flood"
+    assert json.loads(live.payload)["values"] == {"level_mm": 100}
     ledger.close()
 
 
@@ -299,4 +334,5 @@ def test_units_come_from_the_last_word_of_a_name() -> None:
     assert (channel("level_mm").unit, channel("level_mm").decimals) == ("mm", 0)
     assert (channel("water_temp_cdeg").unit, channel("water_temp_cdeg").decimals) == ("Cel", 2)
     assert (channel("battery_mv").unit, channel("battery_mv").decimals) == ("V", 3)
+    assert channel("battery_mv").name == "battery_v"
     assert channel("stage").unit == ""
