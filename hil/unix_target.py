@@ -315,8 +315,12 @@ class UnixNode:
         if op == wire.PIN_READ:
             self._polled = x
             if polled == x:
-                return self._poll(x, arg)
-            return bytes([board.level(x)]), arg
+                self._poll(x, arg)
+            elif self.sim.advance(arg, self.sim.limit_us):
+                return bytes([board.level(x)]), 0
+            else:  # what happens while it reads is seen by the read
+                self._polling = (self.sim.after(arg, self._polled_enough, self._life), -1, arg)
+            return None
         if op == wire.PIN_WRITE:
             return b"", CALL_US
         if op == wire.UART_ANY:

@@ -19,7 +19,7 @@ from protocols.payload.event import EVENT_SOS, EVENT_STAGE, decode_event
 from protocols.payload.flood import decode_flood
 from protocols.payload.track import decode_track
 from sim.energy import PROCESSOR_MA, RADIO_MA, EnergyAccount
-from sim.kernel import MINUTE, SECOND, Simulation, Trace
+from sim.kernel import SECOND, Simulation, Trace
 from sim.network import Delivered, Network
 from sim.radio.concentrator import Concentrator
 from sim.radio.medium import Medium
@@ -29,7 +29,6 @@ from sim.world.sea import Track
 
 EPOCH_S = 1_757_412_000.0  # 2025-09-09 18:00 WITA (10:00 UTC)
 _WAYPOINTS = ((-8.7445, 115.2115), (-8.7520, 115.2230), (-8.7600, 115.2320), (-8.7550, 115.2400))
-_SAMPLE_US = MINUTE  # how often the true level is kept for the report
 
 
 @dataclass
@@ -163,8 +162,8 @@ class World:
         ]
 
     def _watch(self, n: int) -> None:
-        """Twice a second look for crossings; once a minute keep the truth."""
-        self.sim.after(SECOND // 2, self._watch, n + 1)
+        """Every other second look for crossings; once a minute keep the truth."""
+        self.sim.after(2 * SECOND, self._watch, n + 1)
         for name, node in self.nodes.items():
             if node.level_mm is None:
                 continue
@@ -173,7 +172,7 @@ class World:
             for stage, limit in enumerate(self.scenario.stages_mm, 1):
                 if level >= limit and stage not in seen.crossings:
                     seen.crossings[stage] = self.sim.now_us
-            if n % 120 == 0:
+            if n % 30 == 0:
                 seen.truth.append((self.sim.now_us, round(level)))
 
     def _delivered(self, up: Delivered) -> None:

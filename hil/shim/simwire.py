@@ -201,6 +201,8 @@ def wait(us, wake):
 
     Returns True when it was woken early.
     """
+    if us >= 0 and not _alarms and is_quiet(us):
+        return False  # nothing can happen meanwhile: no need to ask
     deadline = now_us() + us
     while True:
         left = deadline - now_us() if us >= 0 else 1 << 47

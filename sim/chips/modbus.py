@@ -175,8 +175,9 @@ class RtuSlave:
             data = bytes(self._rng.randrange(256) for _ in data)
         self._buffer += data
         self._sim.cancel(self._gap)
+        # A frame is over after 3.5 characters; then it is thought over for `delay_us`.
         quiet_us = round(3.5 * 11e6 / self.baud) if self.baud <= 19200 else 1750
-        self._gap = self._sim.after(quiet_us, self._frame)
+        self._gap = self._sim.after(quiet_us + self.delay_us, self._frame)
 
     def _frame(self) -> None:
         frame = bytes(self._buffer)
@@ -193,6 +194,4 @@ class RtuSlave:
         whole = bytearray(body + crc16(body))
         if self._rng.random() < self.noise:
             whole[self._rng.randrange(len(whole))] ^= 1 << self._rng.randrange(8)
-        self._sim.after(
-            self.delay_us, self._line.answer, bytes(whole), self.baud, self.frame_format
-        )
+        self._line.answer(bytes(whole), self.baud, self.frame_format)

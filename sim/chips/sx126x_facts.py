@@ -100,7 +100,7 @@ SWITCH_US = {
     (RX, FS): 15,
     (RX, TX): 92,
 }
-COMMAND_BUSY_US = 10  # of a command without a mode change; the sheet gives no single figure
+COMMAND_BUSY_US = 4  # of a command without a mode change; the sheet gives no single figure
 CALIBRATE_US = 3_500
 CALIBRATE_IMAGE_US = 2_500
 SLEEP_STORE_US = 500  # after SetSleep, NSS stays high at least this long (13.1.1)
