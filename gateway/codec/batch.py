@@ -13,7 +13,7 @@ from gateway.codec.crc import crc32c
 from gateway.codec.errors import BatchError
 from gateway.codec.groups import get_groups, get_reference_step, put_groups, put_reference_step
 from gateway.codec.prior import FLAT, TRAINED
-from gateway.codec.rangecoder import RangeDecoder, encode_decisions, raw_bits
+from gateway.codec.rangecoder import HALF, RangeDecoder, encode_decisions, raw_bits
 from gateway.codec.records import LIMIT, TIME_SOURCES, Batch, Record
 from gateway.codec.rice import get_rice, put_rice
 from gateway.codec.state import Model
@@ -84,17 +84,20 @@ def _alone(
     """A self-contained body: the shorter of two, by the trained prior and by the flat one."""
     model = Model(TRAINED)
     out = [0, *put_groups(catalogue, groups, model)]
-    best: tuple[bytes, int, list[int], list[int]] | None = None
-    for prior_id in (TRAINED, FLAT):
-        model.restart(prior_id)
-        fields = (catalogue.version & VERSION_MASK) << 4 | prior_id << 3 | number
-        out[0] = raw_bits(fields, 1 + 2 + 1 + 3)
-        body = encode_decisions(out, model.probs, model.counts)
-        if best is None or len(body) < len(best[0]):
-            best = body, prior_id, model.probs, model.counts
-    assert best is not None
-    body, model.prior_id, model.probs, model.counts = best
+    out[0] = _header(catalogue, TRAINED, number)
+    body = encode_decisions(out, model.probs, model.counts)
+    probs, counts = [HALF] * len(model.probs), [0] * len(model.probs)
+    out[0] = _header(catalogue, FLAT, number)
+    flat = encode_decisions(out, probs, counts)
+    if len(flat) < len(body):
+        model.prior_id, model.probs, model.counts = FLAT, probs, counts
+        return flat, model
     return body, model
+
+
+def _header(catalogue: Catalogue, prior_id: int, number: int) -> int:
+    fields = (catalogue.version & VERSION_MASK) << 4 | prior_id << 3 | number
+    return raw_bits(fields, 1 + 2 + 1 + 3)
 
 
 def _built_on(

@@ -149,9 +149,9 @@ class Device:
             raise LocalError("device", f"{self.id}: {self.quality}, {self.time_source}")
 
     @cached_property
-    def layout(self) -> tuple[tuple[str, str, int, str], ...]:
-        """What devices must have in common to share statistics."""
-        return tuple((c.name, c.unit, c.decimals, c.kind) for c in self.channels)
+    def layout(self) -> str:
+        """What devices must have in common to share statistics, as text: its hash is kept."""
+        return repr([(c.name, c.unit, c.decimals, c.kind) for c in self.channels])
 
     @cached_property
     def cells(self) -> tuple[Cell, ...]:

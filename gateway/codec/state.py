@@ -72,15 +72,6 @@ class Model:
             self.counts += counts
         return base
 
-    def restart(self, prior_id: int) -> None:
-        """Set all contexts to what another prior says."""
-        self.prior_id = prior_id
-        self.probs, self.counts = [], []
-        for kind in self.kinds:
-            probs, counts = prior(prior_id, kind)
-            self.probs += probs
-            self.counts += counts
-
     def device(self, device: Device, unit_ms: int) -> DeviceState:
         """A new state for a device."""
         layout = device.layout
