@@ -74,7 +74,7 @@ def _play(
             with Live(console=console, screen=True, auto_refresh=False) as live:
 
                 def draw(view: DemoView) -> None:
-                    live.update(screen.render(view, console.width), refresh=True)
+                    live.update(screen.render(view, console.width, console.height), refresh=True)
 
                 complete = asyncio.run(run_demo(play, draw))
     except DemoError as error:

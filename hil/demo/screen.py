@@ -113,8 +113,10 @@ def alarms(view: DemoView, rows: int = 6) -> Text:
     return text
 
 
-def render(view: DemoView, width: int = 110) -> RenderableType:
+def render(view: DemoView, width: int = 110, height: int = 40) -> RenderableType:
     """The whole screen."""
+    devices_size = len(view.devices) + 3
+    alarm_rows = max(3, height - 2 - (_CHART_ROWS + 3) - devices_size - 2)
     head = Table.grid(expand=True)
     head.add_column(ratio=1)
     head.add_column(justify="right")
@@ -127,8 +129,8 @@ def render(view: DemoView, width: int = 110) -> RenderableType:
     layout.split_column(
         Layout(Group(head, bar), size=2),
         Layout(name="middle", size=_CHART_ROWS + 3),
-        Layout(Panel(devices(view), title="devices", border_style="dim"), name="devices"),
-        Layout(Panel(alarms(view), title="alarms at the city", border_style="dim"), size=8),
+        Layout(Panel(devices(view), title="devices", border_style="dim"), size=devices_size),
+        Layout(Panel(alarms(view, alarm_rows), title="alarms at the city", border_style="dim")),
     )
     chart_width = max(50, width - 46)
     layout["middle"].split_row(
@@ -137,7 +139,6 @@ def render(view: DemoView, width: int = 110) -> RenderableType:
         ),
         Layout(Panel(path(view), title="data path", border_style="dim"), size=46),
     )
-    layout["devices"].minimum_size = len(view.devices) + 3
     return layout
 
 

@@ -24,6 +24,7 @@ from hil.bench import MODBUS_NAME, Bench, BenchState
 from hil.demo.children import Child, ChildFailedError
 from hil.demo.view import STAGES, AlarmView, DemoView, DeviceView
 from hil.unix_target import ROOT, micropython
+from sim.radio.medium import BurstLoss
 from sim.world.river import STAGES_MM
 
 SITE = "denpasar-demo"
@@ -192,6 +193,10 @@ class Demo:
             tracker_settings={"error_m": 25, "heartbeat_s": 60, "fix_s": 5},
             trace=self.folder / "trace.jsonl",
         )
+        for node in self._bench.nodes:
+            # Street sensors lose frames in bursts; later frames fill the holes.
+            link = frozenset((node.spec.name, self._bench.concentrator.name))
+            self._bench.medium.bursts[link] = BurstLoss(good_s=50.0, bad_s=8.0)
         setting = choose_broker(self.broker)
         is_ours = setting in ("embedded", "mosquitto")
         self._url = f"mqtt://127.0.0.1:{self._mqtt_port}" if is_ours else setting
@@ -324,9 +329,13 @@ class Demo:
         if "level_mm" in values:
             level = int(values["level_mm"])
             device.latest = f"{level / 1000:.3f} m"
-            at_s = self.view.elapsed_s - (time.time() - newest["time_ms"] / 1000)
-            if name == self.view.gauge and at_s >= 0:
-                self.view.seen_mm.append((at_s, level))
+            if name == self.view.gauge:
+                began_s = time.time() - self.view.elapsed_s
+                self.view.seen_mm = [
+                    (item["time_ms"] / 1000 - began_s, int(item["values"]["level_mm"]))
+                    for item in self.feed.readings[name, newest["stream"]].values()
+                    if "level_mm" in item["values"]
+                ]
         elif "lat_deg" in values:
             speed = values.get("speed_kn")
             knots = "" if speed is None else f"  {speed:.1f} kn"
@@ -340,24 +349,26 @@ class Demo:
         if alarm["event"] in ("raised", "escalated"):
             for crossing in state.crossings:
                 if crossing.device == device and crossing.stage == level:
-                    latency = at - crossing.wall_s
+                    latency = max(0.0, at - crossing.wall_s)
         began = time.time() - self.view.elapsed_s
-        text = str(alarm.get("text_en", ""))
-        self.view.alarms.append(
-            AlarmView(at - began, device, STAGES[level], f"{alarm['event']}: {text}", latency)
-        )
+        level_mm = alarm.get("values", {}).get("level_mm")
+        text = str(alarm["event"])
+        if isinstance(level_mm, int):
+            text += f" at {level_mm / 1000:.2f} m"
+        if alarm.get("alarm_kind", "stage") != "stage":
+            text = str(alarm.get("text_en", ""))
+        self.view.alarms.append(AlarmView(at - began, device, STAGES[level], text, latency))
 
     # What is counted.
 
     def _all_arrived(self) -> bool:
-        """Whether the city has from every device a reading after the cut, and no gap."""
+        """Whether the city has every device's readings without gap, gauges' past the cut."""
         for name, device in self.view.devices.items():
             newest = self.feed.newest.get(name)
-            if (
-                newest is None
-                or newest["time_ms"] < self._cut_ms
-                or device.sent != device.delivered
-            ):
+            if newest is None or device.sent != device.delivered:
+                return False
+            # A boat is silent while the shore's reckoning of it is right.
+            if device.kind != "vessel" and newest["time_ms"] < self._cut_ms:
                 return False
         return True
 

@@ -48,9 +48,7 @@ class DemoView:
     truth_mm: deque[tuple[float, int]] = field(
         default_factory=lambda: deque[tuple[float, int]](maxlen=4000)
     )
-    seen_mm: deque[tuple[float, int]] = field(
-        default_factory=lambda: deque[tuple[float, int]](maxlen=4000)
-    )
+    seen_mm: list[tuple[float, int]] = field(default_factory=list[tuple[float, int]])
     alarms: list[AlarmView] = field(default_factory=list[AlarmView])
     batches: int = 0
     batch_bytes: int = 0
