@@ -1,0 +1,98 @@
+"""Every input in every reachable state of small junctions: the lamps are always safe."""
+
+import pytest
+
+from gateway.atcs.controller import ALL_RED, AUTO, MANUAL, PANEL_FLASH, Inputs
+from gateway.atcs.kernel import Kernel
+from tests.properties.atcs.explorer import Choice, UnsafeError, explore, small
+
+TWO = {"A": {}, "B": {}}
+CROSS = [("A", "B", 1.0, 2.0)]
+STAGES = [{"name": "a", "green": ["A"]}, {"name": "b", "green": ["B"]}]
+
+
+def test_two_stages_are_safe_and_nobody_waits_longer_than_one_maximum() -> None:
+    """All detector patterns for ever: a call waits for one maximum green and the changes."""
+    choices: list[Choice] = [(Inputs(detectors=d), ()) for d in range(4)]
+    report = explore(small(TWO, CROSS, STAGES), choices, wait_bound_s=14)
+    assert report.greens == 0b11 and report.states > 200
+    assert 8 <= report.longest_wait_s <= 14
+
+
+def test_three_stages_with_recall_are_safe_and_bounded() -> None:
+    movements = {"A": {"recall": "max"}, "B": {"locking": False}, "C": {}}
+    conflicts = [("A", "B", 1.0, 1.0), ("B", "C", 1.0, 1.0), ("A", "C", 2.0, 1.0)]
+    entries = [{"name": n.lower(), "green": [n]} for n in "ABC"]
+    choices: list[Choice] = [(Inputs(detectors=d), ()) for d in range(0, 8)]
+    report = explore(small(movements, conflicts, entries), choices, wait_bound_s=24)
+    assert report.greens == 0b111
+
+
+def test_pedestrians_and_preemption_always_through_clearances() -> None:
+    movements = {"A": {}, "B": {}, "P": {"kind": "pedestrian"}}
+    plan = small(
+        movements, [("A", "B", 1.0, 1.0), ("A", "P", 1.0, 0.0)],
+        [{"name": "a", "green": ["A"]}, {"name": "b", "green": ["B", "P"]}],
+        preempt=[{"name": "x", "green": ["A"], "dwell_s": 2, "max_s": 10}],
+    )  # fmt: skip
+    choices: list[Choice] = [
+        (Inputs(detectors=d, preempts=x), ()) for d in (0, 2, 4, 5) for x in (0, 1)
+    ]
+    report = explore(plan, choices)
+    assert report.greens == 0b111 and "preempt" in report.modes
+
+
+def test_flash_panel_and_flood_from_every_state() -> None:
+    plan = small(
+        TWO, CROSS, STAGES,
+        flood=[{"name": "f", "sensor": "s", "close": ["B"], "open_after_s": 2}],
+    )  # fmt: skip
+    choices: list[Choice] = [
+        (Inputs(detectors=3), ()),
+        (Inputs(detectors=2), (("s", 2),)),
+        (Inputs(detectors=2), (("s", 0),)),
+        (Inputs(panel=PANEL_FLASH, detectors=1), ()),
+        (Inputs(panel=MANUAL, detectors=1), (("s", 0),)),
+        (Inputs(panel=MANUAL, advance=True), ()),
+        (Inputs(panel=ALL_RED), ()),
+    ]
+    report = explore(plan, choices, states_max=60_000)
+    assert {"plan", "flash", "all red", "red"} <= report.modes
+    assert report.greens == 0b11
+
+
+def test_dual_ring_crosses_its_barrier_safely() -> None:
+    """Two rings, two barrier groups, four phases: 1 and 2 may run together, 3 and 4 too."""
+    movements = {"1": {}, "2": {}, "3": {}, "4": {}}
+    conflicts = [(a, b, 1.0, 1.0) for a in "12" for b in "34"]
+    entries = [
+        {"name": "P1", "ring": 1, "barrier": 1, "green": ["1"]},
+        {"name": "P3", "ring": 1, "barrier": 2, "green": ["3"]},
+        {"name": "P2", "ring": 2, "barrier": 1, "green": ["2"]},
+        {"name": "P4", "ring": 2, "barrier": 2, "green": ["4"]},
+    ]
+    choices: list[Choice] = [(Inputs(detectors=d), ()) for d in (0, 1, 4, 6, 9, 15)]
+    report = explore(small(movements, conflicts, entries), choices, states_max=60_000)
+    assert report.greens == 0b1111
+
+
+def test_a_left_turn_on_red_gives_way_to_its_crossing() -> None:
+    movements = {
+        "A": {}, "B": {}, "P": {"kind": "pedestrian"}, "L": {"kind": "left_on_red"},
+    }  # fmt: skip
+    plan = small(
+        movements, [*CROSS, ("A", "P", 1.0, 0.0), ("L", "P", 1.0, 1.0)],
+        [{"name": "a", "green": ["A"]}, {"name": "b", "green": ["B", "P"]}],
+    )  # fmt: skip
+    choices: list[Choice] = [(Inputs(detectors=d), ()) for d in (0, 1, 2, 6)]
+    assert explore(plan, choices, states_max=60_000).greens == 0b1111
+
+
+def test_the_exploration_finds_a_kernel_without_clearance(monkeypatch: pytest.MonkeyPatch) -> None:
+    def careless(self: Kernel, group: int, now_ms: int) -> bool:
+        return not self.conflicts[group] & (self.green | self.change)
+
+    monkeypatch.setattr(Kernel, "ready", careless)
+    choices: list[Choice] = [(Inputs(detectors=d, panel=AUTO), ()) for d in range(4)]
+    with pytest.raises(UnsafeError, match="ended"):
+        explore(small(TWO, CROSS, STAGES), choices)
