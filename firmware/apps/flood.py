@@ -11,7 +11,9 @@ from micropython import const
 
 from firmware import events as ev
 from firmware import hardware
-from firmware.apps.backfill import Backfill, Scratch, wall_time
+from firmware.apps.backfill import Backfill
+from firmware.apps.flood_log import FloodScratch, fill_ring
+from firmware.apps.rainfall import Rainfall
 from firmware.boards import Board
 from firmware.clock import SOURCE_NONE
 from firmware.drivers.contact import Contact
@@ -21,7 +23,7 @@ from firmware.drivers.rs485 import LevelSensor
 from firmware.drivers.wired import WiredServer
 from firmware.node import App, Node
 from firmware.store.files import Files
-from firmware.store.readings import FLAG_UPTIME, MISSING, ReadingLog, Row
+from firmware.store.readings import FLAG_UPTIME, ReadingLog
 from firmware.store.settings import Settings
 from firmware.store.tuning import Tuning
 from protocols.filters.burst import Burst
@@ -31,7 +33,6 @@ from protocols.filters.rate import RateOfRise
 from protocols.filters.stage import StageFilter
 from protocols.payload import command as cmd
 from protocols.payload import ports
-from protocols.payload.backfill import FloodBackfill
 from protocols.payload.event import EVENT_STAGE
 from protocols.payload.flood import INTERVALS_S, FloodEncoder, FloodRing
 from protocols.payload.status import (
@@ -43,14 +44,12 @@ from protocols.payload.status import (
 from protocols.ticks import ticks_add, ticks_diff
 
 _RING = const(128)
-_SCRATCH = const(96)  # readings of a gap's answer in memory at once
-_PREFILL = const(64)  # older readings taken from the log after a reset
 _AGAIN_MS = const(6000)  # between two looks at a jump: a boat has passed by then
 _AGAIN_MAX = const(3)
 _FAST_REPORT_S = const(30)  # no two frames closer than this, whatever the interval,
 _ALARM_REPORT_S = const(15)  # or than this from siaga on; the duty cycle may say more
 _NOISY_MAD_MM = const(50)
-_TIPS = const(10)  # minutes of the rain window
+_RAIN_TIPS = const(25)  # in ten minutes: 5 mm of a usual bucket
 
 
 class FloodApp(App):
@@ -75,7 +74,7 @@ class FloodApp(App):
         self._tuning = tuning
         self._sensor = sensor
         self._profile = profile
-        self._rain = rain
+        self.rainfall = Rainfall(rain, node.counters)
         self._float = float_switch
         self._height_mm = settings.integer("sensor_height_mm")
         self._count = settings.integer("burst_count")
@@ -106,11 +105,9 @@ class FloodApp(App):
         self._has_news = False
         self._reported_s = -_FAST_REPORT_S  # uptime of the last frame
         self._sensed = 0  # the stage by the sensor alone
-        self._tips = [0] * _TIPS  # rain total at the end of each of the last minutes
-        self._tips_minute = 0
         self._backfill = Backfill(log, node.counters, self._is_idle, FloodScratch())
         self._boot = node.counters.boots & 0xFFFF
-        self._prefill()
+        fill_ring(self.ring, log, node.counters)
 
     def _new_stage_filter(self) -> StageFilter:
         stages = self._tuning.stages_mm
@@ -121,21 +118,6 @@ class FloodApp(App):
     def _new_policy(self) -> IntervalPolicy:
         calm_s, rising_s, stage_s, storm_s = self._tuning.intervals_s
         return IntervalPolicy(calm_s, rising_s, stage_s, storm_s, 6 * self._tuning.rise_mm_10min)
-
-    def _prefill(self) -> None:
-        """History over a reset: the newest readings of the log whose time is known."""
-        log = self._log
-        for sequence in range(
-            max(log.first_sequence, log.next_sequence - _PREFILL), log.next_sequence
-        ):
-            row = log.read(sequence)
-            if row is not None:
-                self._push(row)
-
-    def _push(self, row: Row) -> None:
-        time_s = wall_time(row, self.node.counters)
-        if time_s is not None:
-            self.ring.push(row.sequence, time_s, _level(row), row.b)
 
     # --- the loop -------------------------------------------------------------------------------
 
@@ -178,7 +160,7 @@ class FloodApp(App):
             return self._sensor.wait_ms(now_ms)
         if self._sensor.is_done:
             return 100
-        if self._rain is not None and self._rain.is_fresh:
+        if self.rainfall.is_fresh:
             return 0
         if self._again:
             wait = max(0, ticks_diff(self._again_ms, now_ms))
@@ -257,7 +239,7 @@ class FloodApp(App):
         tuning = self._tuning
         is_storm = node.clock.is_set and node.clock.now_s(now_ms) < tuning.storm_until_s
         self.interval_s = self._policy.choose(
-            uptime_s, self.stage, self._rate.mm_per_hour, self._tips_10min(), is_storm
+            uptime_s, self.stage, self._rate.mm_per_hour, self.rainfall.tips_10min, is_storm
         )
         self._plan(now_ms)
         self._has_news = True
@@ -315,26 +297,12 @@ class FloodApp(App):
         if stage != self.stage:
             self._announce(stage, is_wet and self._sensed < 3, now_ms)
 
-    # --- rain -----------------------------------------------------------------------------------
-
     def _count_rain(self, now_ms: int) -> None:
-        if self._rain is None:
+        if not self.rainfall.count(self.node.clock.uptime_s):
             return
-        counters = self.node.counters
-        if self._rain.is_fresh:
-            counters.rain_tips = (counters.rain_tips + self._rain.take()) & 0x3FFF_FFFF
-            self.node.mark_counters()
-            if self.interval_s > self._tuning.intervals_s[1] and self._tips_10min() >= 25:
-                self._next_s = min(self._next_s, self.node.clock.now_s(now_ms))
-        minute = self.node.clock.uptime_s // 60
-        while self._tips_minute < minute:
-            self._tips_minute += 1
-            if minute - self._tips_minute < _TIPS:
-                self._tips[self._tips_minute % _TIPS] = counters.rain_tips
-
-    def _tips_10min(self) -> int:
-        oldest = self._tips[(self._tips_minute + 1) % _TIPS]
-        return self.node.counters.rain_tips - oldest
+        self.node.mark_counters()
+        if self.interval_s > self._tuning.intervals_s[1] and self.rainfall.tips_10min >= _RAIN_TIPS:
+            self._next_s = min(self._next_s, self.node.clock.now_s(now_ms))
 
     # --- sending --------------------------------------------------------------------------------
 
@@ -378,8 +346,7 @@ class FloodApp(App):
         slot_s = self._slot_s + moved_s  # of a reading under way, which is stored in true time
         self._slot_s = slot_s - slot_s % self.interval_s
         if is_first:
-            self.ring.count = 0
-            self._prefill()
+            fill_ring(self.ring, self._log, self.node.counters)
         self._plan(now_ms)
 
     def fill(self, status: Status) -> None:
@@ -434,30 +401,6 @@ class FloodApp(App):
         self._stage_filter = self._new_stage_filter()
         self._policy = self._new_policy()
         self._next_s = min(self._next_s, self.node.clock.now_s(now_ms))
-
-
-def _level(row: Row) -> "int | None":
-    return None if row.a == MISSING else row.a
-
-
-class FloodScratch(Scratch):
-    """Readings on their way into back-fill frames."""
-
-    capacity = _SCRATCH
-
-    def __init__(self) -> None:
-        self._ring = FloodRing(_SCRATCH)
-        self._encoder = FloodBackfill(self._ring)
-
-    def push(self, row: Row, time_s: int) -> None:
-        self._ring.push(row.sequence, time_s, _level(row), row.b)
-
-    def encode_into(self, buf: bytearray, limit: int) -> int:
-        return self._encoder.encode_into(buf, limit)
-
-    @property
-    def count(self) -> int:
-        return self._ring.count
 
 
 def build(files: Files, settings: Settings, board: Board, node: Node, now_ms: int) -> App:

@@ -1,5 +1,6 @@
 """Counters and tuning over resets; clock, events, contact, rain, battery and patterns."""
 
+from firmware.apps.rainfall import Rainfall
 from firmware.clock import SOURCE_GNSS, SOURCE_NETWORK, Clock, from_gps
 from firmware.drivers.battery import Trend, Voltmeter
 from firmware.drivers.contact import Contact
@@ -211,3 +212,21 @@ def test_a_pattern_played_once_returns_to_the_one_before():
         seen += "*" if led.level else "."
     assert seen == ".***..**"[: len(seen)] or seen.startswith(".*"), seen
     assert blinker.wait_ms(2500) >= 0
+
+
+def test_rain_before_the_start_is_no_rain_of_the_last_minutes():
+    now = [0]
+    pin = PinFake(1)
+    counters = Counters(FlashFake())
+    counters.rain_tips = 5000
+    rainfall = Rainfall(RainGauge(pin, lambda: now[0]), counters)
+    assert not rainfall.count(1) and rainfall.tips_10min == 0
+    for second in range(0, 1800, 20):  # three tips a minute for half an hour
+        now[0] = second * 1000
+        pin.fire()
+        assert rainfall.is_fresh and rainfall.count(second)
+    assert counters.rain_tips == 5090
+    assert 27 <= rainfall.tips_10min <= 30, rainfall.tips_10min
+    assert not rainfall.count(1800 + 540) and rainfall.tips_10min <= 3
+    assert not rainfall.count(1800 + 700) and rainfall.tips_10min == 0
+    assert not rainfall.count(100_000) and rainfall.tips_10min == 0
