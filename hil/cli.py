@@ -1,6 +1,7 @@
 """`tukad hil`: run scenarios on simulated or real hardware, list them, report on them."""
 
 import sys
+import time
 from pathlib import Path
 
 import rich_click as click
@@ -12,6 +13,8 @@ from hil.demo.command import demo
 from hil.report import html, junit, load_results, save
 from hil.run import TARGETS, Result, run
 from hil.scenario import ACTIONS, EXPECTATIONS, Scenario, ScenarioError, available, load
+from hil.serve import SensorServer
+from sim.chips.level_sensors import FAULTS, KINDS
 
 _RESULTS = Path("hil-results")
 
@@ -168,3 +171,27 @@ def report(folder: Path, page: Path | None, xml: Path | None) -> None:
     page.write_text(html(results))
     xml.write_text(junit(results))
     click.echo(f"{len(results)} results: {page} and {xml}")
+
+
+@hil.command()
+@click.option("--kind", type=click.Choice(tuple(KINDS)), default="geolux-lx80", show_default=True)
+@click.option("--tcp", type=click.IntRange(0, 65_535), help="Serve Modbus TCP here (0: any port).")
+@click.option("--address", type=click.IntRange(1, 247), default=1, show_default=True)
+@click.option("--speed", type=float, default=60.0, show_default=True, help="Of the storm.")
+@click.option("--fault", type=click.Choice(FAULTS), default="", help="What is wrong with it.")
+def sensor(kind: str, tcp: int | None, address: int, speed: float, fault: str) -> None:
+    """Serve a level sensor over the storm to a real gateway: RTU on a pty, or Modbus TCP."""
+    try:
+        server = SensorServer(kind, port=tcp, address=address, speed=speed, fault=fault)
+    except OSError as error:
+        raise click.ClickException(f"port {tcp}: {error.strerror}") from None
+    with server:
+        line = "" if server.where.startswith("tcp") else ", 8N1 at any rate"
+        click.echo(f"{kind}, address {address}, at {server.where}{line}; Ctrl-C ends it")
+        try:
+            while True:
+                time.sleep(5)
+                reads = server.sensor.reads
+                click.echo(f"water {server.level_mm() / 1000:.2f} m, read {reads} times")
+        except KeyboardInterrupt:
+            click.echo("ended")

@@ -130,7 +130,7 @@ class Scenario:
     title: str
     about: str
     duration_s: float
-    river: str = "golden"  # golden, calm, or a CSV file beside the scenario
+    river: str = "golden"  # golden, runoff, calm, or a CSV file beside the scenario
     river_from_h: float = 0.0
     river_speed: float = 1.0
     stages_mm: tuple[int, int, int] = STAGES_MM

@@ -25,6 +25,7 @@ from sim.radio.concentrator import Concentrator
 from sim.radio.medium import Medium
 from sim.radio.medium import Path as RadioPath
 from sim.world.river import Gauge, Series, from_csv, golden_rain, golden_stage
+from sim.world.runoff import TUKAD_MATI, stage_from_rain
 from sim.world.sea import Track
 
 EPOCH_S = 1_757_412_000.0  # 2025-09-09 18:00 WITA (10:00 UTC)
@@ -89,6 +90,8 @@ class World:
         river = self.scenario.river
         if river == "golden":
             return golden_stage()
+        if river == "runoff":
+            return stage_from_rain(TUKAD_MATI, golden_rain(), 30 * 3600)
         if river == "calm":
             return Series([(0.0, 120.0), (3600.0, 120.0)])
         return from_csv(self.scenario.path.parent / river, "level_mm")
@@ -149,7 +152,7 @@ class World:
         self.sim.after(round(entry.start_s * SECOND) + rng.randrange(2 * SECOND), node.power_on)
 
     def _rain(self) -> Callable[[], float]:
-        if self.scenario.river == "golden":
+        if self.scenario.river in ("golden", "runoff"):
             return self._gauge(golden_rain(), None)
         return lambda: 0.0
 
