@@ -15,6 +15,7 @@ from firmware.drivers.battery import Trend, Voltmeter
 from firmware.drivers.signals import ALIVE, DARK, FAULT, JOINING, Blinker
 from firmware.events import Events
 from firmware.net.lorawan import Network
+from firmware.outbox import Message, Outbox
 from firmware.store.counters import Counters
 from firmware.store.settings import Settings
 from protocols.errors import LocalError, RemoteError
@@ -32,9 +33,7 @@ from protocols.payload.status import (
 )
 from protocols.ticks import ticks_add, ticks_diff
 
-MESSAGES_MAX = const(6)
 _BUFFER = const(242)
-_RETRY_S = const(20)  # before the first repetition of a posted message; doubles up to 16 times
 _SHOW_S = const(600)  # patterns show this long after a start: a person is there then
 _TIME_AGAIN_S = const(43_200)
 _IMMEDIATE_STATUS_S = const(60)
@@ -84,21 +83,6 @@ class App:
         """Put what the application knows into the health record."""
 
 
-class Message:
-    """An uplink that must not be lost: an alarm or an answer."""
-
-    def __init__(
-        self, port: int, data: bytes, confirmed: bool, tries: int, due_ms: int, tag: int
-    ) -> None:
-        self.port = port
-        self.data = data
-        self.confirmed = confirmed
-        self.tries = tries
-        self.sent = 0
-        self.due_ms = due_ms
-        self.tag = tag
-
-
 class Node:
     """The shared half of a device; `app` is the other half."""
 
@@ -128,7 +112,7 @@ class Node:
         self._battery = battery
         self._trend = Trend()
         self._buf = bytearray(_BUFFER)
-        self._messages: list[Message] = []
+        self._outbox = Outbox()
         self._flight: Message | None = None
         self._flight_port = 0
         self._status = Status()
@@ -248,33 +232,19 @@ class Node:
             if port:
                 self.app.delivered(port, 0, False, now_ms)
             return
-        done = kind == lw.EV_ACK or not message.confirmed
-        if not done and message.sent < message.tries:
-            delay_s = _RETRY_S << min(message.sent - 1, 4)
-            message.due_ms = ticks_add(now_ms, delay_s * 1000)
-            return
-        self._messages.remove(message)
-        self.app.delivered(message.port, message.tag, kind == lw.EV_ACK, now_ms)
+        is_acknowledged = kind == lw.EV_ACK
+        if self._outbox.landed(message, is_acknowledged, now_ms):
+            self.app.delivered(message.port, message.tag, is_acknowledged, now_ms)
 
     # --- sending --------------------------------------------------------------------------------
 
     def post(
         self, port: int, data: bytes, confirmed: bool, now_ms: int, tries: int = 1, tag: int = 0
     ) -> bool:
-        """Queue an uplink ahead of everything else; False when the queue is full.
-
-        When full, the oldest unconfirmed message gives way to a confirmed one.
-        """
-        if len(self._messages) >= MESSAGES_MAX:
-            for old in self._messages:
-                if confirmed and not old.confirmed and old is not self._flight:
-                    self._messages.remove(old)
-                    break
-            else:
-                return False
-        self._messages.append(Message(port, data, confirmed, tries, now_ms, tag))
+        """Queue an uplink ahead of everything else; False when the queue is full of alarms."""
         self._pump_ms = now_ms
-        return True
+        message = Message(port, data, confirmed, tries, now_ms, tag)
+        return self._outbox.post(message, self._flight)
 
     def post_event(
         self,
@@ -297,7 +267,7 @@ class Node:
     def _has_work(self, now_ms: int) -> bool:
         if self._flight_port or not self.network.device.joined:
             return False
-        if self._due_message(now_ms) is not None or self.app.wants_to_send(now_ms):
+        if self._outbox.due(now_ms) is not None or self.app.wants_to_send(now_ms):
             return True
         return self._is_status_due()
 
@@ -305,16 +275,6 @@ class Node:
         if self._pages_due <= 0 and self.clock.uptime_s >= self._status_at_s:
             self._pages_due = 4
         return self._pages_due > 0
-
-    def _due_message(self, now_ms: int) -> "Message | None":
-        best: Message | None = None
-        for message in self._messages:
-            # An alarm goes before an answer, the older before the newer.
-            if ticks_diff(now_ms, message.due_ms) >= 0 and (
-                best is None or (message.confirmed and not best.confirmed)
-            ):
-                best = message
-        return best
 
     def _pump(self, now_ms: int) -> None:
         """Start the next uplink when the network can take one."""
@@ -326,10 +286,10 @@ class Node:
             self._pump_ms = ticks_add(now_ms, max(200, min(wait, 60_000)))
             return
         limit = min(device.max_payload(), _BUFFER)
-        message = self._due_message(now_ms)
+        message = self._outbox.due(now_ms)
         if message is not None:
             if len(message.data) > limit:
-                self._messages.remove(message)  # it can never go: the data rate fell meanwhile
+                self._outbox.drop(message)  # it can never go: the data rate fell meanwhile
                 return
             if device.send(
                 message.port, message.data, len(message.data), message.confirmed, now_ms

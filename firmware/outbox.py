@@ -1,0 +1,68 @@
+"""Uplinks that must not be lost: `Outbox`, a few messages ahead of everything else."""
+
+from micropython import const
+
+from protocols.ticks import ticks_add, ticks_diff
+
+MESSAGES_MAX = const(6)
+_RETRY_S = const(20)  # before the first repetition; doubles, 16 times at most
+
+
+class Message:
+    """An alarm (confirmed, repeated until `tries` are used up) or an answer."""
+
+    def __init__(
+        self, port: int, data: bytes, confirmed: bool, tries: int, due_ms: int, tag: int
+    ) -> None:
+        self.port = port
+        self.data = data
+        self.confirmed = confirmed
+        self.tries = tries
+        self.sent = 0
+        self.due_ms = due_ms
+        self.tag = tag
+
+
+class Outbox:
+    """`post`, then `due` says which goes next; `landed` after each transmission."""
+
+    def __init__(self) -> None:
+        self._messages: list[Message] = []
+        self.refused = 0  # posted when it was full of alarms
+
+    def post(self, message: Message, flying: "Message | None") -> bool:
+        """Queue a message; an alarm drives out the oldest answer that is not `flying`."""
+        if len(self._messages) >= MESSAGES_MAX:
+            for old in self._messages:
+                if message.confirmed and not old.confirmed and old is not flying:
+                    self._messages.remove(old)
+                    break
+            else:
+                self.refused += 1
+                return False
+        self._messages.append(message)
+        return True
+
+    def due(self, now_ms: int) -> "Message | None":
+        """The message to send now: an alarm before an answer, the older before the newer."""
+        best: Message | None = None
+        for message in self._messages:
+            if ticks_diff(now_ms, message.due_ms) >= 0 and (
+                best is None or (message.confirmed and not best.confirmed)
+            ):
+                best = message
+        return best
+
+    def landed(self, message: Message, is_acknowledged: bool, now_ms: int) -> bool:
+        """A transmission of `message` ended; True when it is finished, False: it goes again."""
+        done = is_acknowledged or not message.confirmed
+        if not done and message.sent < message.tries:
+            delay_s = _RETRY_S << min(message.sent - 1, 4)
+            message.due_ms = ticks_add(now_ms, delay_s * 1000)
+            return False
+        self.drop(message)
+        return True
+
+    def drop(self, message: Message) -> None:
+        """Forget it."""
+        self._messages.remove(message)
