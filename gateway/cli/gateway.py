@@ -19,6 +19,8 @@ from gateway.ledger.audit import audit
 from gateway.settings import Loaded, describe, load
 from gateway.status import ask_health
 
+log = logging.getLogger("tukad.config")
+
 CONFIG = click.argument("config", type=click.Path(path_type=Path))
 
 
@@ -44,7 +46,7 @@ def gateway() -> None:
 @CONFIG
 @click.option("-v", "--verbose", is_flag=True, help="Log what each part does.")
 def run(config: Path, verbose: bool) -> None:
-    """Run the agent until SIGTERM or Ctrl-C."""
+    """Run the agent until SIGTERM or Ctrl-C; SIGHUP reads the configuration again."""
     loaded = _load(config)
     logging.basicConfig(
         level=logging.DEBUG if verbose else logging.INFO,
@@ -63,11 +65,41 @@ def run(config: Path, verbose: bool) -> None:
 
 
 async def _run(loaded: Loaded) -> None:
-    stop = asyncio.Event()
+    """Until SIGTERM or SIGINT; SIGHUP takes up the file again.
+
+    A file that is wrong changes nothing; a configuration with which the agent cannot start is
+    given up for the one before. What is stored or under way is not touched by either.
+    """
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    await Agent(loaded).run(stop)
+    file = loaded.file
+    previous: Loaded | None = None
+    while True:
+        stop = asyncio.Event()
+        chosen: list[Loaded] = []
+
+        def reload(stop: asyncio.Event = stop, chosen: list[Loaded] = chosen) -> None:
+            try:
+                chosen.append(load(file))
+            except ConfigError as error:
+                log.error("config.refused error=%r; the present one goes on", str(error))
+            else:
+                log.info("config.reload file=%s", file)
+                stop.set()
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        loop.add_signal_handler(signal.SIGHUP, reload)
+        try:
+            await Agent(loaded).run(stop)
+        except (StartError, ConfigError) as error:
+            if previous is None:
+                raise
+            log.error("config.reverted error=%r", str(error))
+            loaded, previous = previous, None
+            continue
+        if not chosen:
+            return
+        previous, loaded = loaded, chosen[-1]
 
 
 @gateway.command()

@@ -338,6 +338,11 @@ class AgentProcess:
             env=os.environ | {"PYTHONUNBUFFERED": "1"},
         )
 
+    def send(self, number: int) -> None:
+        """Send it a signal."""
+        assert self._process is not None
+        self._process.send_signal(number)
+
     def limit_files(self, size: int) -> None:
         """Its files cannot grow beyond `size` bytes, as on a full disk; -1: no limit."""
         assert self._process is not None

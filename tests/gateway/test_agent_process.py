@@ -66,7 +66,7 @@ def test_killed_again_and_again_under_load_it_loses_and_repeats_nothing(
 ) -> None:
     """Of what was polled at most the answer in flight at each kill is missing; of what was stored
     nothing is, and no sequence number ever comes back with other content."""
-    kills = 10
+    kills = 10 if kind == "embedded" else 4
 
     async def scenario() -> City:
         peer, broker = ModbusPeer(), Broker(kind, tmp_path)
@@ -218,6 +218,47 @@ def test_the_embedded_broker_serves_and_ends_with_the_agent(tmp_path: Path) -> N
             await peer.stop()
 
     assert b"Traceback" not in asyncio.run(scenario())
+
+
+def test_a_reload_takes_a_good_file_refuses_a_wrong_one_and_loses_nothing(tmp_path: Path) -> None:
+    async def scenario() -> tuple[City, bytes]:
+        peer, broker = ModbusPeer(), Broker("embedded", tmp_path)
+        await peer.start()
+        await broker.start()
+        url = f'url = "mqtt://127.0.0.1:{broker.port}"'
+        config = write_config(tmp_path, url, peer.port, units=1)
+        text = config.read_text()
+        try:
+            async with City(broker.port).listening() as city, running(config) as agent:
+                await city.until(lambda: len(city.rows) > 10)
+                config.write_text(text + "[lorawam]\n")  # wrong: goes on as before
+                agent.send(signal.SIGHUP)
+                before = len(city.rows)
+                await city.until(lambda: len(city.rows) > before + 10)
+                taken = await asyncio.start_server(lambda _r, _w: None, "127.0.0.1", 0)
+                port = taken.sockets[0].getsockname()[1]
+                busy = text.replace('status_bind = ""', f'status_bind = "127.0.0.1:{port}"')
+                config.write_text(busy)  # right, but cannot start: back to the one before
+                agent.send(signal.SIGHUP)
+                before = len(city.rows)
+                await city.until(lambda: len(city.rows) > before + 20)
+                taken.close()
+                await taken.wait_closed()
+                write_config(tmp_path, url, peer.port, units=2)
+                agent.send(signal.SIGHUP)
+                await city.until(lambda: city.latest("unit-2") >= 0)
+                assert await agent.end() == 0
+                return city, agent.log
+        finally:
+            await broker.stop()
+            await peer.stop()
+
+    city, text = asyncio.run(scenario())
+    assert b"config.refused" in text and b"did you mean lorawan?" in text
+    assert b"config.reverted" in text
+    assert b"Traceback" not in text
+    assert not any(city.holes().values())
+    assert missed_polls(city, 1) <= 4  # an answer in flight at each end of a source
 
 
 def run_once(config: Path) -> "subprocess.CompletedProcess[str]":
