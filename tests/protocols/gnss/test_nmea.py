@@ -141,6 +141,43 @@ def test_broken_lines_are_counted_and_skipped():
     assert parser.dropped_bytes > 300
 
 
+def test_fields_at_the_edge_of_what_can_be():
+    good = "GPRMC,%s,A,%s,S,%s,E,0,0,%s,,,A"
+    for clock, lat, lon, date in (
+        ("235960", "9000.00", "18000.00", "311299"),
+        ("000000", "0000.00", "00000.00", "010100"),
+    ):
+        parser = NmeaParser()
+        assert len(fixes_of(sentence(good % (clock, lat, lon, date)), parser)) == 1
+        assert parser.bad_sentences == 0
+    for clock, lat, lon, date in (
+        ("240000", "0800.00", "11500.00", "010126"),
+        ("236000", "0800.00", "11500.00", "010126"),
+        ("235961", "0800.00", "11500.00", "010126"),
+        ("23595", "0800.00", "11500.00", "010126"),
+        ("235959", "9000.01", "11500.00", "010126"),
+        ("235959", "0860.00", "11500.00", "010126"),
+        ("235959", "08.00", "11500.00", "010126"),
+        ("235959", "0800.00", "18000.01", "010126"),
+        ("235959", "0800.00", "11500.00", "320126"),
+        ("235959", "0800.00", "11500.00", "000126"),
+        ("235959", "0800.00", "11500.00", "010026"),
+        ("235959", "0800.00", "11500.00", "011326"),
+        ("235959", "0800.00", "11500.00", "10126"),
+    ):
+        parser = NmeaParser()
+        assert fixes_of(sentence(good % (clock, lat, lon, date)), parser) == []
+        assert parser.bad_sentences == 1, (clock, lat, lon, date)
+
+
+def test_century():
+    line = "GPRMC,000000,A,0800.00,S,11500.00,E,0,0,%s,,,A"
+    # 1980 moved by two turns of the week counter, 2079 as it is.
+    days = fixes_of(sentence(line % "060180"))[0][0] // 86400
+    assert days == days_of(1980, 1, 6) + 3 * 7168
+    assert fixes_of(sentence(line % "060179"))[0][0] // 86400 == days_of(2079, 1, 6)
+
+
 def test_random_bytes_do_no_harm():
     parser = NmeaParser()
     seed = 99

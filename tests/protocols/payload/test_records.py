@@ -286,7 +286,17 @@ def test_numbers_of_kinds_are_the_wire_format():
     numbers = [getattr(command, "CMD_" + name.upper()) for name in names]
     assert numbers == list(range(1, 15))
     assert [command.command_name(number) for number in numbers] == names
-    names = ["sos", "sos_cancel", "mob", "stage", "tamper", "siren", "last_gasp", "fault", "geofence"]
+    names = [
+        "sos",
+        "sos_cancel",
+        "mob",
+        "stage",
+        "tamper",
+        "siren",
+        "last_gasp",
+        "fault",
+        "geofence",
+    ]
     numbers = [getattr(event, "EVENT_" + name.upper()) for name in names]
     assert numbers == list(range(1, 10))
     assert [event.event_name(number) for number in numbers] == names
