@@ -124,12 +124,14 @@ class Channels:
             for i in range(len(region.channels)):
                 mask[i >> 3] |= 1 << (i & 7)
             return self._pick(mask, dr, airtime_us, now_ms)
-        if self._session.has_session and self._join_round & 1:
+        # Data rates alternate, so everything here changes after two rounds.
+        turn = self._join_round >> 1
+        if self._session.has_session and turn & 1:
             mask[:] = self._session.mask
         else:
-            band = self._sub_band - 1 if self._sub_band else self._join_round // 2 % 8
-            if not self._session.has_session and not self._sub_band:
-                band = self._join_round % 8
+            if self._session.has_session:
+                turn >>= 1
+            band = self._sub_band - 1 if self._sub_band else turn % 8
             mask[band] = 0xFF
             mask[8] = 1 << band
         if not self.supports(mask, dr):

@@ -41,7 +41,7 @@ def us915() -> Region:
         tx_power_max=14,
         up_dr=(0, 4),
         join_dr=(0, 4),
-        join_steady=b"\0\4",
+        join_steady=b"\0\4",  # RP002: DR0 and DR4 in turn
         down_dr=(8, 13),
         is_fixed=True,
     )
@@ -82,7 +82,7 @@ def au915() -> Region:
         tx_power_max=14,
         up_dr=(0, 6),
         join_dr=(2, 6),
-        join_steady=b"\2\2\2\6",
+        join_steady=b"\2\6",  # RP002: DR2 and DR6 in turn
         down_dr=(8, 13),
         is_fixed=True,
     )

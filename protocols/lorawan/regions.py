@@ -63,7 +63,8 @@ class Region:
         self.tx_power_max = tx_power_max  # the highest TXPower index
         self.up_dr_min, self.up_dr_max = up_dr  # LoRa data rates an uplink may use
         self.join_dr_min, self.join_dr_max = join_dr
-        # The data rates of join attempts after the first ones, in turn; see `link` for why.
+        # Data rates of join attempts, in turn: dynamic plans go twice from the fastest to the
+        # slowest first, see `Sender`; then, and in fixed plans always, these.
         self.join_steady = join_steady
         self.down_dr_min, self.down_dr_max = down_dr
         # Sub-bands (lowest Hz, highest Hz, n): at most 1/n of any hour on air; none: no limit.

@@ -232,11 +232,9 @@ class Sender:
         region = self._region
         attempt = self._link.join_attempts
         span = region.join_dr_max - region.join_dr_min + 1
-        if attempt < 2 * span:
-            dr = region.join_dr_max - attempt % span
-        else:
-            dr = region.join_steady[attempt % len(region.join_steady)]
-        return dr if region.data_rates[dr] is not None else region.join_dr_min
+        if attempt < 2 * span and not region.is_fixed:
+            return region.join_dr_max - attempt % span
+        return region.join_steady[attempt % len(region.join_steady)]
 
     def _prepare_join(self, now_ms: int) -> bool:
         dr = self._join_dr()

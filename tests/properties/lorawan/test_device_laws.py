@@ -267,7 +267,7 @@ class DeviceMachine(RuleBasedStateMachine):
 
 
 DeviceMachine.TestCase.settings = settings(
-    max_examples=max(150, settings().max_examples),
+    max_examples=settings().max_examples,
     stateful_step_count=30,
     deadline=None,
     suppress_health_check=list(HealthCheck),

@@ -24,7 +24,7 @@ def worst_hour_us(frames_sent: list[tuple[int, int]]) -> int:
     return worst
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     name=st.sampled_from([n for n in NAMES if region(n).duty]),
     band=st.integers(0, 5),

@@ -240,3 +240,23 @@ def test_probing_adds_the_default_channels_but_not_all_of_a_fixed_plan():
         run_reporting(world, 3 * HOUR)
         assert world.device.is_link_lost
         assert session.mask[0] == after, name
+
+
+def test_a_fixed_plan_is_searched_as_rp002_has_it():
+    """DR0 and DR4 (DR2 and DR6) in turn, both in each block of eight channels."""
+    for name, low_hz, narrow_sf in (("US915", 902300000, 10), ("AU915", 915200000, 10)):
+        world = World(Network(name))
+        world.network.is_deaf = True
+        world.device.join(world.now_ms)
+        world.run(10 * HOUR)
+        assert len(world.sent) >= 16
+        blocks = []
+        for i in range(16):
+            _, freq_hz, sf, _, _, _ = world.sent[i]
+            if i % 2 == 0:
+                assert sf == narrow_sf and (freq_hz - low_hz) % 200000 == 0
+                blocks.append((freq_hz - low_hz) // 1600000)
+            else:
+                assert sf == 8 and (freq_hz - low_hz - 700000) % 1600000 == 0
+                blocks.append((freq_hz - low_hz - 700000) // 1600000)
+        assert blocks == [i // 2 for i in range(16)]
