@@ -1,21 +1,20 @@
-"""Downlinks: class A answers in RX1 or RX2, class C at once, and what becomes of them: `Downlinks`.
+"""What is sent down and when: class A answers in RX1 or RX2, class C at once: `Downlinks`.
 
 An answer is decided when the uplink it answers was delivered, or at the last moment for RX1; an
 acknowledgement waits for the delivery up to the last moment for RX2 and is not sent without it.
-The frame counter of a downlink is on disk before the frame leaves. If the best gateway cannot
-send in either window, the next best gets the same frame while there is time.
+The frame counter of a downlink is on disk before the frame leaves.
 """
 
 from dataclasses import dataclass, replace
-from functools import partial
 
 from gateway.lorawan import commands
 from gateway.lorawan.dedup import Heard
-from gateway.lorawan.model import DownlinkReport
-from gateway.lorawan.radio import SENT, Instant, Outcome, RadioFrame, Transmission, Window
-from gateway.lorawan.records import LoggedFrame, Queued, Session
+from gateway.lorawan.queues import Queues
+from gateway.lorawan.radio import Instant, RadioFrame, Window
+from gateway.lorawan.records import Queued, Session
 from gateway.lorawan.registry import Device
-from gateway.lorawan.state import Answer, InFlight, State, due_ms, usable
+from gateway.lorawan.state import Answer, Outgoing, State, due_ms, usable
+from gateway.lorawan.transmit import Transmitter
 from protocols.errors import LocalError
 from protocols.lorawan import frames
 
@@ -36,10 +35,12 @@ class _Content:
 
 
 class Downlinks:
-    """Builds and follows all downlinks."""
+    """Decides and builds all downlinks."""
 
-    def __init__(self, state: State) -> None:
+    def __init__(self, state: State, queues: Queues, transmitter: Transmitter) -> None:
         self._state = state
+        self._queues = queues
+        self._transmitter = transmitter
         self._buf = bytearray(frames.PHY_MAX)
 
     # -- class A
@@ -114,18 +115,16 @@ class Downlinks:
             return
         is_urgent = answer.is_confirmed or answer.wants_answer or len(content.f_opts) > 0
         f_ctrl = frames.ACK if answer.is_confirmed else 0
-        self._build(
+        outgoing = Outgoing(
             device,
-            session,
-            content,
-            f_ctrl,
+            b"",
+            content.windows,
             answer.ranked,
             answer.heard.first.mono_ms,
-            is_urgent,
             "answer",
-            answer.f_cnt,
-            now,
+            is_urgent,
         )
+        self._build(outgoing, session, content, f_ctrl, answer.f_cnt, now)
 
     def accept_join(self, device: Device, heard: Heard, phy: bytes, now: Instant) -> None:
         """Send a join accept in its windows, 5 and 6 s after the request."""
@@ -134,7 +133,8 @@ class Downlinks:
         windows = usable(
             state.plan.join_windows(ranked[0]), heard.first.mono_ms, now, state.config.lead_ms
         )
-        self._emit(device, phy, windows, ranked, heard.first.mono_ms, None, True, "accept", -1, now)
+        outgoing = Outgoing(device, phy, windows, ranked, heard.first.mono_ms, "accept")
+        self._transmitter.emit(outgoing, now)
 
     # -- content
 
@@ -154,7 +154,7 @@ class Downlinks:
             if len(f_opts) + len(data) <= min(_F_OPTS_MAX, room):
                 f_opts += data
         wanted = commands.requests(session.mac, state.plan, f_cnt, now.unix_ms)
-        item = self._next_item(device, now)
+        item = self._queues.next_item(device, now)
         asked: list[commands.Request] = []
         for request in wanted:
             if len(f_opts) + len(request.data) <= min(_F_OPTS_MAX, room):
@@ -176,34 +176,23 @@ class Downlinks:
         plan = self._state.plan
         return [one for one in windows if size <= plan.payload_limit(one, session.mac)]
 
-    def _next_item(self, device: Device, now: Instant) -> Queued | None:
-        """The oldest downlink that may be sent; none while a confirmed one is on its way."""
-        for item in device.queue:
-            if item.f_cnt >= 0 and item.confirmed:
-                return None
-            if item.f_cnt < 0 and item.expires_ms > now.unix_ms:
-                return item
-        return None
-
     # -- sending
 
     def _build(
         self,
-        device: Device,
+        outgoing: Outgoing,
         session: Session,
         content: _Content,
         f_ctrl: int,
-        ranked: list[RadioFrame],
-        first_ms: int,
-        is_urgent: bool,
-        what: str,
         f_cnt_up: int,
         now: Instant,
-    ) -> bool:
+    ) -> None:
+        """Encode a data frame, send it, and write what that changes."""
+        device = outgoing.device
         state, item = self._state, content.item
         if session.f_cnt_down >= _COUNTERS:
             state.counters["f_cnt_down_used_up"] += 1
-            return False
+            return
         if content.is_pending:
             f_ctrl |= frames.F_PENDING
         if state.config.adr and session.mac.adr:
@@ -229,227 +218,21 @@ class Downlinks:
             )
         except LocalError:
             state.counters["downlink_encode"] += 1
-            return False
+            return
         mac = commands.asked(session.mac, content.asked, f_cnt_up, now.unix_ms)
         sent = None
         if item is not None:
             sent = replace(
                 item, tries=item.tries + 1, f_cnt=session.f_cnt_down, sent_ms=now.unix_ms
             )
-        ok = self._emit(
-            device,
-            bytes(self._buf[:size]),
-            content.windows,
-            ranked,
-            first_ms,
-            sent,
-            is_urgent,
-            what,
-            session.f_cnt_down,
-            now,
+        outgoing = replace(
+            outgoing, phy=bytes(self._buf[:size]), f_cnt=session.f_cnt_down, item=sent
         )
-        if not ok:
-            return False
+        if not self._transmitter.emit(outgoing, now):
+            return
         state.save_session(device, replace(session, f_cnt_down=session.f_cnt_down + 1, mac=mac))
         if sent is not None:
-            state.store.save_downlink(sent)
-            state.set_queue(device, [sent if one.id == sent.id else one for one in device.queue])
-        return True
-
-    def _emit(
-        self,
-        device: Device,
-        phy: bytes,
-        windows: list[Window],
-        ranked: list[RadioFrame],
-        first_ms: int,
-        item: Queued | None,
-        is_urgent: bool,
-        what: str,
-        f_cnt: int,
-        now: Instant,
-    ) -> bool:
-        """Give the frame to the best gateway that may send it; False if there is none."""
-        state = self._state
-        if not windows:
-            state.counters["answer_late"] += 1
-            return False
-        refused = "downlink_no_gateway"
-        for index, frame in enumerate(ranked):
-            if frame.gateway not in state.online:
-                continue
-            allowed = [
-                one
-                for one in windows
-                if state.budget.may(
-                    frame.gateway,
-                    one.freq_hz,
-                    state.plan.airtime_us(one, len(phy)),
-                    now.mono_ms,
-                    is_urgent,
-                )
-            ]
-            if not allowed:
-                refused = "downlink_duty"
-                continue
-            first = allowed[0]
-            airtime = state.plan.airtime_us(first, len(phy))
-            state.budget.spend(frame.gateway, first.freq_hz, airtime, now.mono_ms)
-            transmission = Transmission(
-                id=state.number(),
-                gateway=frame.gateway,
-                phy=phy,
-                windows=tuple(allowed),
-                power_dbm=state.plan.power_dbm,
-                context=frame.context,
-                dev_eui=device.record.dev_eui,
-                is_class_c=first.delay_s == 0,
-            )
-            state.flights[transmission.id] = InFlight(
-                transmission,
-                device,
-                ranked[index + 1 :],
-                first_ms,
-                item,
-                first.freq_hz,
-                airtime,
-                is_urgent,
-            )
-            device.in_flight += 1
-            state.on_undo(partial(self._forget, transmission.id))
-            state.out.transmissions.append(transmission)
-            state.store.log_frame(
-                LoggedFrame(
-                    now.unix_ms,
-                    "down",
-                    device.record.dev_eui,
-                    what,
-                    f_cnt=f_cnt,
-                    f_port=item.f_port if item is not None else -1,
-                    size=len(phy),
-                    dr=first.dr,
-                    sf=first.sf,
-                    freq_hz=first.freq_hz,
-                    gateway=frame.gateway,
-                    detail=f"{len(allowed)} windows" if len(allowed) > 1 else "1 window",
-                )
-            )
-            state.counters[f"down_{what}"] += 1
-            return True
-        state.counters[refused] += 1
-        return False
-
-    def _land(self, number: int) -> InFlight | None:
-        flight = self._state.flights.pop(number, None)
-        if flight is not None:
-            flight.device.in_flight -= 1
-        return flight
-
-    def _forget(self, number: int) -> None:
-        self._land(number)
-
-    # -- outcomes
-
-    def outcome(self, outcome: Outcome, now: Instant) -> None:
-        """What a front end reports of a transmission."""
-        state = self._state
-        flight = self._land(outcome.id)
-        if flight is None:
-            state.counters["outcome_unknown"] += 1
-            return
-        transmission = flight.transmission
-        if outcome.state == SENT:
-            self._sent(flight, transmission.windows[outcome.window], now)
-            return
-        state.budget.refund(transmission.gateway, flight.spent_hz, flight.spent_us)
-        state.counters["down_failed"] += 1
-        windows = usable(list(transmission.windows), flight.first_ms, now, state.config.lead_ms)
-        if transmission.is_class_c:
-            windows = list(transmission.windows)
-        if (
-            windows
-            and flight.ranked
-            and self._emit(
-                flight.device,
-                transmission.phy,
-                windows,
-                flight.ranked,
-                flight.first_ms,
-                flight.item,
-                flight.is_urgent,
-                "retry",
-                -1,
-                now,
-            )
-        ):
-            return
-        if flight.item is not None:
-            self._again(flight.device, flight.item)
-
-    def _sent(self, flight: InFlight, window: Window, now: Instant) -> None:
-        state, device, item = self._state, flight.device, flight.item
-        transmission = flight.transmission
-        airtime = state.plan.airtime_us(window, len(transmission.phy))
-        if (window.freq_hz, airtime) != (flight.spent_hz, flight.spent_us):
-            state.budget.refund(transmission.gateway, flight.spent_hz, flight.spent_us)
-            state.budget.spend(transmission.gateway, window.freq_hz, airtime, now.mono_ms)
-        state.counters["down_sent"] += 1
-        if window is not transmission.windows[0]:
-            state.counters["down_second_window"] += 1
-        if transmission.is_class_c:
-            device.free_ms = now.mono_ms + airtime // 1000 + 100
-        if item is None:
-            return
-        if not item.confirmed:
-            self.finish(device, item, "sent", "", now)
-        elif any(one.id == item.id for one in device.queue):
-            state.out.reports.append(
-                DownlinkReport(
-                    item.id, device.record.name, "sent", f"try {item.tries}", now.unix_ms
-                )
-            )
-            if transmission.is_class_c:
-                device.ack_due_ms = now.mono_ms + int(state.config.class_c_wait_s * 1000)
-
-    def _again(self, device: Device, item: Queued) -> None:
-        """Put a downlink that did not leave back into the queue."""
-        state = self._state
-        back = replace(item, tries=item.tries - 1, f_cnt=-1)
-        if any(one.id == item.id for one in device.queue):
-            state.store.save_downlink(back)
-            state.set_queue(device, [back if one.id == item.id else one for one in device.queue])
-
-    def finish(self, device: Device, item: Queued, end: str, detail: str, now: Instant) -> None:
-        """Take a downlink out of the queue and say what became of it."""
-        state = self._state
-        if all(one.id != item.id for one in device.queue):
-            return
-        state.store.take_downlink(item.id)
-        state.set_queue(device, [one for one in device.queue if one.id != item.id])
-        state.counters[f"queue_{end}"] += 1
-        state.out.reports.append(
-            DownlinkReport(item.id, device.record.name, end, detail, now.unix_ms)
-        )
-
-    def judge(self, device: Device, is_acked: bool, now: Instant) -> None:
-        """A new uplink came: did it acknowledge the confirmed downlink that was sent?"""
-        for item in device.queue:
-            if item.f_cnt < 0 or not item.confirmed:
-                continue
-            if is_acked:
-                device.ack_due_ms = None
-                self.finish(device, item, "acked", "", now)
-            elif device.record.device_class != "C":
-                self._lost(device, item, now)
-            return
-
-    def _lost(self, device: Device, item: Queued, now: Instant) -> None:
-        if item.tries >= self._state.config.confirm_tries:
-            self.finish(device, item, "not_acked", f"after {item.tries} tries", now)
-            return
-        back = replace(item, f_cnt=-1)
-        self._state.store.save_downlink(back)
-        self._state.set_queue(device, [back if one.id == item.id else one for one in device.queue])
+            self._queues.put_back(device, sent)
 
     # -- class C and expiry
 
@@ -457,7 +240,7 @@ class Downlinks:
         """Expire what is too old; send to a class C device what waits. Due once a second."""
         for item in list(device.queue):
             if item.expires_ms <= now.unix_ms and not (device.in_flight and item.f_cnt >= 0):
-                self.finish(device, item, "expired", f"after {item.tries} tries", now)
+                self._queues.finish(device, item, "expired", f"after {item.tries} tries", now)
         session = device.current
         if device.record.device_class != "C" or session is None or device.in_flight:
             return
@@ -467,7 +250,7 @@ class Downlinks:
             device.ack_due_ms = None
         for item in device.queue:
             if item.f_cnt >= 0 and item.confirmed:  # unanswered, perhaps since before a restart
-                self._lost(device, item, now)
+                self._queues.lost(device, item, now)
         if now.mono_ms < device.free_ms or any(
             one.device is device for one in self._state.answers.values()
         ):
@@ -476,14 +259,16 @@ class Downlinks:
 
     def _send_class_c(self, device: Device, session: Session, now: Instant) -> None:
         state = self._state
-        item = self._next_item(device, now)
+        item = self._queues.next_item(device, now)
         if item is None:
             return
         window = state.plan.window(0, session.mac.rx2_freq_hz, session.mac.rx2_dr)
         if window is None:
             return
         if not self._fits(session, [window], len(item.data)):
-            self.finish(device, item, "refused", f"{len(item.data)} bytes do not fit RX2", now)
+            self._queues.finish(
+                device, item, "refused", f"{len(item.data)} bytes do not fit RX2", now
+            )
             return
         gateways = sorted(state.online, key=lambda one: one != session.gateway)
         ranked = [
@@ -491,7 +276,8 @@ class Downlinks:
         ]
         more = len([one for one in device.queue if one.f_cnt < 0]) > 1
         content = _Content(b"", [], item, more, [window])
-        self._build(device, session, content, 0, ranked, now.mono_ms, False, "class_c", -1, now)
+        outgoing = Outgoing(device, b"", [window], ranked, now.mono_ms, "class_c", False)
+        self._build(outgoing, session, content, 0, -1, now)
 
     def hush(self, device: Device, heard: Heard, rx1_delay_ms: int) -> None:
         """After an uplink a class C device listens in RX1 first: leave RX2 alone meanwhile."""

@@ -20,10 +20,12 @@ from gateway.lorawan.dedup import Collector, Heard
 from gateway.lorawan.downlinks import Downlinks
 from gateway.lorawan.joins import Joins
 from gateway.lorawan.model import DownlinkReport, GatewayStatus, LorawanStatus
+from gateway.lorawan.queues import Queues
 from gateway.lorawan.radio import Instant, Outcome, RadioFrame
 from gateway.lorawan.sessions import SessionStore, Undelivered
 from gateway.lorawan.state import State
 from gateway.lorawan.station import StationFrontEnd, StationOutput
+from gateway.lorawan.transmit import Transmitter
 from gateway.lorawan.udp import Address, FrontEndOutput, UdpFrontEnd
 from gateway.lorawan.uplinks import Uplinks
 from protocols.errors import LocalError, RemoteError
@@ -59,9 +61,11 @@ class NetworkServer:
         self._config = config
         self._store = store
         self._state = State(config, store, entropy)
-        self._downlinks = Downlinks(self._state)
+        queues = Queues(self._state)
+        self._transmitter = Transmitter(self._state, queues)
+        self._downlinks = Downlinks(self._state, queues, self._transmitter)
         self._joins = Joins(self._state, self._downlinks)
-        self._uplinks = Uplinks(self._state, self._downlinks)
+        self._uplinks = Uplinks(self._state, self._downlinks, queues)
         self._collector = Collector(config.dedup_ms)
         token = int.from_bytes(entropy(2), "big")
         self._udp = UdpFrontEnd(config.gateways, config.antenna_gain_dbi, token)
@@ -71,20 +75,11 @@ class NetworkServer:
         self._saved_counters: dict[str, int] = store.counters()
         store.changed()
         self._load()
-        self._reset_queue()
 
     def _load(self) -> None:
         self._state.registry.load(
             self._store.devices(), self._store.sessions(), self._store.queue()
         )
-
-    def _reset_queue(self) -> None:
-        """A downlink whose outcome the last run did not see is sent again."""
-        for device in self._state.registry:
-            device.queue = [
-                item if item.confirmed or item.f_cnt < 0 else replace(item, f_cnt=-1)
-                for item in device.queue
-            ]
 
     # -- in
 
@@ -221,7 +216,7 @@ class NetworkServer:
             self._radio(frame, now)
 
     def _outcome(self, outcome: Outcome, now: Instant) -> None:
-        self._guard(lambda: self._downlinks.outcome(outcome, now))
+        self._guard(lambda: self._transmitter.outcome(outcome, now))
 
     def _radio(self, frame: RadioFrame, now: Instant) -> None:
         self._state.counters["frames_heard"] += 1

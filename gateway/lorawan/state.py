@@ -41,18 +41,29 @@ class Answer:
     rx1_delay_ms: int
 
 
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A frame to be sent: its windows and the gateways that may send it, best first."""
+
+    device: Device
+    phy: bytes
+    windows: list[Window]
+    ranked: list[RadioFrame]
+    first_ms: int  # when the uplink came; for class C now
+    what: str  # accept, answer, class_c, retry: for the log and the counters
+    is_urgent: bool = True
+    f_cnt: int = -1
+    item: Queued | None = None
+
+
 @dataclass(slots=True)
 class InFlight:
     """A transmission whose outcome is not known yet."""
 
     transmission: Transmission
-    device: Device
-    ranked: list[RadioFrame]  # gateways not tried yet
-    first_ms: int  # when the uplink came; for class C when it was sent
-    item: Queued | None
+    outgoing: Outgoing  # with the gateways not tried yet
     spent_hz: int
     spent_us: int
-    is_urgent: bool
 
 
 @dataclass(slots=True)

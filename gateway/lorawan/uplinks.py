@@ -14,6 +14,7 @@ from gateway.lorawan import commands
 from gateway.lorawan.dedup import Heard
 from gateway.lorawan.downlinks import Downlinks
 from gateway.lorawan.model import Uplink
+from gateway.lorawan.queues import Queues
 from gateway.lorawan.radio import Instant, RadioFrame
 from gateway.lorawan.records import LoggedFrame, Session
 from gateway.lorawan.registry import Device
@@ -31,9 +32,10 @@ _WRAP = 1 << 16
 class Uplinks:
     """Data frames in; deliveries and answers out, through `State`."""
 
-    def __init__(self, state: State, downlinks: Downlinks) -> None:
+    def __init__(self, state: State, downlinks: Downlinks, queues: Queues) -> None:
         self._state = state
         self._downlinks = downlinks
+        self._queues = queues
         self._frame = frames.DataFrame()
 
     def take(self, heard: Heard, now: Instant) -> None:
@@ -135,7 +137,7 @@ class Uplinks:
             state.save_session(device, session)
         self._log(device, "data", f_cnt, dr, heard, best)
         state.counters["up_accepted"] += 1
-        self._downlinks.judge(device, bool(frame.f_ctrl & frames.ACK), now)
+        self._queues.judge(device, bool(frame.f_ctrl & frames.ACK), now)
         inbox = self._deliver(device, session, f_cnt, dr, heard, ranked)
         self._answer(device, session, heard, ranked, f_cnt, answers, inbox, now)
 

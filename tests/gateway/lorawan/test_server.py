@@ -1,11 +1,17 @@
 """The network server against frames made by hand: joins, counters, windows, queues."""
 
+import sqlite3
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from gateway.lorawan.commands import UplinkFacts, requests, take
 from gateway.lorawan.config import LorawanConfig
+from gateway.lorawan.plan import RadioPlan
+from gateway.lorawan.records import MacState
+from gateway.lorawan.uplinks import REPEATS_MAX
 from protocols.lorawan import mac
 from tests.gateway.lorawan.ends import GATEWAYS, EndDevice, Site
 
@@ -126,8 +132,6 @@ def test_another_frame_with_the_last_counter_is_refused(site: Site, node: EndDev
 def test_the_counter_rolls_over(site: Site, node: EndDevice, last: int) -> None:
     node.f_cnt = last
     session = site.store.sessions()[0]
-    from dataclasses import replace
-
     with site.store.transaction():
         site.store.save_session(replace(session, f_cnt_up=last - 1))
     site.reload()
@@ -448,3 +452,107 @@ def test_what_was_delivered_leaves_the_inbox_with_the_next_commit(
     assert site.deliveries[-1].uplink.again
     site.server.close()
     assert site.store.inbox() == []
+
+
+def test_nobody_can_make_the_server_talk_for_ever(site: Site, node: EndDevice) -> None:
+    site.sent.clear()
+    phy = node.uplink(confirmed=True)
+    for _ in range(30):
+        site.pull(GATEWAYS[0])
+        site.hear(phy)
+        site.advance(5000)
+    assert len(site.sent) == 1 + REPEATS_MAX
+    assert site.counters()["up_replayed"] == 29 - REPEATS_MAX
+
+
+def test_a_device_that_does_not_obey_is_not_asked_for_ever(tmp_path: Path) -> None:
+    site = Site(tmp_path, LorawanConfig(device_status_h=0))
+    node = site.add_abp(EndDevice(1), 0x01020304)
+    for _ in range(60):
+        site.pull(GATEWAYS[0])
+        site.hear(node.uplink(f_ctrl=0x80), snr=8.0)
+        site.advance(4000)
+    assert len(site.sent) == 8
+    for _ in range(30):
+        site.pull(GATEWAYS[0])
+        site.hear(node.uplink(f_ctrl=0x80), snr=8.0)
+        site.advance(4000)
+    assert len(site.sent) == 16  # it rested for 64 frames, then eight times more
+    site.close()
+
+
+def test_an_answer_keeps_its_lead_before_the_window(site: Site, node: EndDevice) -> None:
+    site.sent.clear()
+    site.auto_deliver = False
+    for delay_ms, window_us in ((900, 1_000_000), (901, 2_000_000), (1900, 2_000_000), (1901, 0)):
+        tmst = site.tmst
+        site.hear(node.uplink(confirmed=True))
+        site.advance(delay_ms)
+        site.deliver(site.deliveries[-1])
+        if window_us:
+            assert (site.sent.pop().txpk["tmst"] - tmst) % 2**32 == window_us, delay_ms
+        assert site.sent == []
+        site.advance(5000)
+
+
+def test_class_c_waits_for_the_acknowledgement_over_other_uplinks(site: Site) -> None:
+    siren = site.add(EndDevice(5, "siren", "C"))
+    site.join(siren)
+    site.hear(siren.uplink())
+    site.advance(10_000)
+    site.sent.clear()
+    _, out = site.server.queue_downlink("siren", 10, b"wail", True, 3600, site.now)
+    site.take(out)
+    site.advance(500)
+    site.hear(siren.uplink())  # on its way already when the command came: no answer to it
+    site.advance(5000)
+    assert len(site.sent) == 1
+    site.advance(6000)
+    assert len(site.sent) == 2
+
+
+def test_a_batch_that_the_disk_refused_did_not_happen(site: Site, node: EndDevice) -> None:
+    site.sent.clear()
+    site.hear(node.uplink(b"before"))
+    site.advance(4000)
+    before = site.store.sessions()
+    site.store._db.execute("PRAGMA busy_timeout=0")
+    other = sqlite3.connect(site.store.path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    phy = node.uplink(b"now", confirmed=True)
+    request = node.join_request()
+    site.hear(phy)
+    site.hear(request)
+    site.advance(5000)
+    assert site.counters()["store_failed"] >= 2
+    assert (site.sent, site.payloads()) == ([], [b"before"])
+    other.execute("ROLLBACK")
+    other.close()
+    assert site.store.sessions() == before
+    site.hear(phy)
+    assert site.payloads() == [b"before", b"now"]
+    assert node.read(site.sent.pop().phy).is_ack
+    site.advance(5000)
+    site.hear(request)  # its DevNonce was not used up
+    assert len(site.sent) == 1
+
+
+def test_a_new_power_starts_a_new_history() -> None:
+    plan = RadioPlan(LorawanConfig())
+    facts = UplinkFacts(9, 5.0, 10, 1, 0, None)
+    state = MacState(adr_target=(5, 2, 1), history=((1, 50),), dr=5)
+    after, answers = take(bytes((mac.LINK_ADR, 7)), state, facts, plan)
+    assert (after.power_index, after.history, answers) == (2, (), [])
+    refused, _ = take(bytes((mac.LINK_ADR, 3)), state, facts, plan)
+    assert (refused.power_index, refused.history) == (0, ((1, 50),))
+    asked = requests(replace(refused, adr=True, history=((1, 99),) * 20), plan, 10, 0)
+    assert mac.LINK_ADR not in [one.cid for one in asked]  # it rests after a refusal
+
+
+def test_without_a_clock_the_time_is_not_told() -> None:
+    plan = RadioPlan(LorawanConfig(device_status_h=0))
+    ask = bytes((mac.DEVICE_TIME,))
+    _, answers = take(ask, MacState(), UplinkFacts(9, 5.0, 10, 1, 86_400_000, None), plan)
+    assert answers == []  # 1970: a Pi that has not seen the network yet
+    _, answers = take(ask, MacState(), UplinkFacts(9, 5.0, 10, 1, 0, 1_400_000_000_500), plan)
+    assert answers == [bytes((mac.DEVICE_TIME,)) + (1_400_000_000).to_bytes(4, "little") + b"\x80"]
