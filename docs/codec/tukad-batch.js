@@ -468,7 +468,7 @@ class Decoder {
 
   pair(column, left, count) {
     if (!column.pairs || left === null) return;
-    if (column.pairs.size >= 1024 && !column.pairs.has(left)) column.pairs.delete(column.pairs.keys().next().value);
+    if (column.pairs.size >= 256 && !column.pairs.has(left)) column.pairs.delete(column.pairs.keys().next().value);
     column.pairs.set(left, count);
   }
 

@@ -16,7 +16,7 @@ before: delivery is at least once, a reading's identity is (site, device, stream
 import json
 from collections import Counter, OrderedDict, deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gateway.codec.batch import decode
@@ -156,7 +156,7 @@ class Decoder:
             return
         self.counts["batches"] += 1
         if batch.state is not None and all(b.check != batch.check for b in site.references):
-            site.references.appendleft(batch)
+            site.references.appendleft(replace(batch, records=()))
         devices = batch.catalogue.devices
         for record in batch.records:
             device = devices[record.device]

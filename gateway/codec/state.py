@@ -9,7 +9,7 @@ from gateway.codec.motion import Motion
 from gateway.codec.prior import prior
 
 PAIRED = ("level", "value")
-PAIRS_MAX = 1024
+PAIRS_MAX = 256
 
 
 class DeviceState:

@@ -102,6 +102,11 @@ def _cases() -> list[tuple[Catalogue, list[tuple[list[Record], int | None, int]]
     per = [[row for row in rows if row.device == index] for index in range(4)]
     # JavaScript's numbers limit how odd it may be.
     odd = Record(0, 2**45, 2**44, (7, -(2**40), None, 33), 9, "unknown")
+    # More pairs of stage and flow than a column remembers, and then some of them again.
+    steep = [
+        Record(1, i, START_MS + i * 300_000, (i * 37 % 400, i * 37 % 400 * 3, 0, None))
+        for i in range(700)
+    ]
     batches: list[tuple[list[Record], int | None, int]] = [
         (rows, None, 1),
         (per[0][:1], None, 1),
@@ -109,6 +114,7 @@ def _cases() -> list[tuple[Catalogue, list[tuple[list[Record], int | None, int]]
         (per[2][60:] + per[0][30:60] + per[3][:10], 2, 1),
         (per[0][60:] + per[3][10:], 3, 1),
         ([*per[0][:20], odd], 4, 1),
+        (steep, None, 1),
         (rows, None, 0),
         ([odd], None, 0),
         (per[3], None, 0),
@@ -195,7 +201,7 @@ def test_the_javascript_decoder_reads_the_golden_batches() -> None:
         ["node", str(SCRIPT), "--check", str(GOLDEN)], capture_output=True, text=True, timeout=60
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout == "18 batches as expected\n"
+    assert done.stdout == "20 batches as expected\n"
 
 
 if __name__ == "__main__":
