@@ -284,11 +284,13 @@ def main(words: tuple[str, ...] = ()) -> None:
     parser = argparse.ArgumentParser(description="Readings a frame carries.")
     default = os.environ.get("TUKAD_SHARED_DATA", "../shared/data")
     parser.add_argument("--data", type=Path, default=Path(default))
-    parser.add_argument("--positions", type=int, default=120)
+    parser.add_argument("--positions", type=int, default=60)
     parser.add_argument("--tracks", action="store_true", help="leave the levels out")
     arguments = parser.parse_args(words)
     if not arguments.data.is_dir():
-        parser.exit(1, f"no data in {arguments.data}; set --data or TUKAD_SHARED_DATA\n")
+        print(f"no public series in {arguments.data}: set --data or TUKAD_SHARED_DATA")
+        speed()
+        return
     if not arguments.tracks:
         flood_table(arguments.data, arguments.positions)
     track_table(arguments.data, arguments.positions)
