@@ -62,8 +62,11 @@ class Blinker:
                 self._light(False, False)
                 continue
             self._light(mark != ".", mark == "#")
-            self._slot = (self._slot + 1) % len(self._pattern)
-            self._due_ms = ticks_add(self._due_ms, SLOT_MS)
+            slots = 0  # equal ones in a row: wake for the change only
+            while slots < len(self._pattern) and self._pattern[self._slot] == mark:
+                self._slot = (self._slot + 1) % len(self._pattern)
+                slots += 1
+            self._due_ms = ticks_add(self._due_ms, slots * SLOT_MS)
             if ticks_diff(now_ms, self._due_ms) >= SLOT_MS:
                 self._due_ms = ticks_add(now_ms, SLOT_MS)  # slept through it: do not catch up
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from protocols.modbus.server import Provider
 
-_POLL_MS = const(5)
+_POLL_MS = const(10)
 
 
 class WiredServer:
