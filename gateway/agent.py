@@ -10,21 +10,20 @@ import fcntl
 import logging
 import os
 import sqlite3
-import time
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import IO
 
 from gateway.broker import BrokerError, LocalBroker, port_is_free
 from gateway.clock import WallClock, now_ms, tick_ms
 from gateway.config import ConfigError
+from gateway.health import Monitor
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.schema import LedgerFullError
 from gateway.ledger.store import Store, Stored
 from gateway.lorawan.config import SettingError
 from gateway.lorawan.service import open_service
-from gateway.model import Alarm, Fault, Health, Reading
+from gateway.model import Alarm, Health, PartHealth, Reading
 from gateway.rules.engine import Rules
 from gateway.rules.events import EventRule
 from gateway.rules.quality import QualityTests
@@ -33,7 +32,9 @@ from gateway.rules.stages import Site, StageRule
 from gateway.service import Supervisor, notify, watchdog
 from gateway.settings import Loaded
 from gateway.sinks.mqtt import MqttSink
+from gateway.sinks.outbox import Outbox
 from gateway.sinks.settings import EMBEDDED, MOSQUITTO
+from gateway.sinks.sparkplug import SparkplugSink
 from gateway.sources.backfill import Backfill
 from gateway.sources.lorawan import LorawanSource
 from gateway.sources.modbus import ModbusSource
@@ -59,7 +60,8 @@ class Agent:
         gateway = self.settings.gateway
         self._folder = gateway.data_dir
         self._clock = WallClock()
-        self.ledger = Ledger(self._folder, self.settings.ledger, ["mqtt"])
+        sinks = ["mqtt", "sparkplug"] if self.settings.sparkplug else ["mqtt"]
+        self.ledger = Ledger(self._folder, self.settings.ledger, sinks)
         self._supervisor = Supervisor()
         self._broker: LocalBroker | None = None
         self._status = StatusServer(self.health, gateway.status_bind, self._folder / "status.sock")
@@ -72,14 +74,13 @@ class Agent:
             SilenceRule(settings.intervals_s(), settings.alarm.silent_after, site, tick_ms()),
         )
         self._quality = QualityTests(settings.quality())
-        self.mqtt: MqttSink
+        self.mqtt: MqttSink | None = None
+        self.sparkplug: SparkplugSink | None = None
         self.modbus: list[ModbusSource] = []
         self.lorawan: LorawanSource | None = None
-        self._backfill: Backfill | None = None
+        self.backfill: Backfill | None = None
         self._lock: IO[str] | None = None
-        self._started = time.monotonic()
-        self._faults: dict[tuple[str, str], Fault] = {}
-        self._waiting = (0, 0)
+        self.monitor = Monitor(self, gateway.site, self._clock)
 
     # The path of a reading
 
@@ -95,7 +96,8 @@ class Agent:
             raise
         if not stored:
             return
-        self.mqtt.outbox.offer(stored)
+        for outbox in self._outboxes():
+            outbox.offer(stored)
         await self._decide(stored)
 
     async def _decide(self, stored: Sequence[Stored]) -> None:
@@ -128,7 +130,11 @@ class Agent:
             alarm.name,
             alarm.text_en,
         )
-        self.mqtt.outbox.offer_alarm(number, alarm)
+        if self.mqtt is not None:
+            self.mqtt.outbox.offer_alarm(number, alarm)
+
+    def _outboxes(self) -> list[Outbox]:
+        return [sink.outbox for sink in (self.mqtt, self.sparkplug) if sink is not None]
 
     # Start and end
 
@@ -138,11 +144,11 @@ class Agent:
             self._take_lock()
             self._open_ledger()
             await self._start()
-            notify(f"READY=1\nSTATUS={self._summary()}")
+            notify(f"READY=1\nSTATUS={self.monitor.summary()}")
             log.info(
                 "agent.ready site=%s start_ms=%d",
                 self.settings.gateway.site,
-                (time.monotonic() - self._started) * 1000,
+                self.monitor.uptime_s * 1000,
             )
             await stop.wait()
             notify("STOPPING=1")
@@ -194,13 +200,19 @@ class Agent:
             self._announce(number, alarm)
         self._make_sources()
         self._supervisor.start({"mqtt": self.mqtt.run})
+        if settings.sparkplug is not None:
+            site = settings.gateway.site
+            self.sparkplug = SparkplugSink(
+                settings.sparkplug, settings.mqtt, site, self.ledger, urls
+            )
+            self._supervisor.start({"sparkplug": self.sparkplug.run})
         if self._broker is not None:
             self._supervisor.start({"broker": self._broker.run})
         for source in self._sources():
             self._supervisor.start({source.name: lambda source=source: source.run(self.accept)})
         self._supervisor.start(
             {
-                "watchdog": lambda: watchdog(self._is_alive, self._summary),
+                "watchdog": lambda: watchdog(self._is_alive, self.monitor.summary),
                 "housekeeping": self._keep,
             }
         )
@@ -221,7 +233,7 @@ class Agent:
                 raise ConfigError(f"{self._file}: {error}") from None
             self.lorawan = LorawanSource(service, self.ledger, self._clock)
             wanted = {d.name: d.interval_s for d in self.settings.device if d.backfill}
-            self._backfill = Backfill(self.settings.backfill, self.ledger, service, wanted)
+            self.backfill = Backfill(self.settings.backfill, self.ledger, service, wanted)
 
     def _sources(self) -> list[ModbusSource | LorawanSource]:
         return [*self.modbus, *([self.lorawan] if self.lorawan else [])]
@@ -252,7 +264,7 @@ class Agent:
         sources = [source.name for source in self._sources()]
         running = [part.name for part in self._supervisor.health]
         await self._supervisor.stop(*(name for name in sources if name in running))
-        if "mqtt" in running:
+        if self.mqtt is not None and "mqtt" in running:
             await self.mqtt.drain(self.settings.gateway.drain_s)
         await self._supervisor.stop()
         await self._status.stop()
@@ -280,7 +292,7 @@ class Agent:
     async def _keep(self) -> None:
         """Look after clock and counters every few seconds."""
         while True:
-            self._waiting = await self.ledger.read(lambda store: store.waiting())
+            self.monitor.waiting = await self.ledger.read(lambda store: store.waiting())
             step = self._clock.step_ms()
             if step:
                 log.warning("clock.step by_ms=%d", step)
@@ -289,84 +301,14 @@ class Agent:
                 await self._keep_and_announce(alarms)
             await asyncio.sleep(5)
 
-    def _summary(self) -> str:
-        link = self.mqtt.connected_to or "no broker"
-        return f"{link}; {self._waiting[0]} readings wait; {len(self._find_faults())} faults"
+    @property
+    def parts(self) -> Sequence[PartHealth]:
+        """The supervised parts."""
+        return self._supervisor.health
 
     def health(self) -> Health:
         """The state of the whole agent."""
-        return Health(
-            site=self.settings.gateway.site,
-            time_ms=now_ms(),
-            version=version("tukad"),
-            uptime_s=int(time.monotonic() - self._started),
-            parts=self._supervisor.health,
-            faults=self._find_faults(),
-            counters=self._counters(),
-        )
-
-    def _counters(self) -> dict[str, int]:
-        found: dict[str, int] = {}
-        ledger = self.ledger.counters
-        for name in ledger.__slots__:
-            found[f"ledger_{name}"] = getattr(ledger, name)
-        found["now_ledger_bytes"] = self.ledger.used_bytes
-        found["now_readings_waiting"], found["now_alarms_waiting"] = self._waiting
-        if hasattr(self, "mqtt"):
-            for name in self.mqtt.counters.__slots__:
-                found[f"mqtt_{name}"] = getattr(self.mqtt.counters, name)
-            found["now_mqtt_connected"] = int(bool(self.mqtt.connected_to))
-        if self.modbus:
-            units = [unit for source in self.modbus for unit in source.units]
-            found["modbus_polls"] = sum(unit.polls for unit in units)
-            found["modbus_errors"] = sum(sum(unit.errors.values()) for unit in units)
-            found["now_modbus_silent"] = sum(unit.is_dead for unit in units)
-        if self.lorawan is not None:
-            found["lorawan_uplinks"] = self.lorawan.uplinks
-            found["lorawan_undecoded"] = sum(self.lorawan.undecoded.values())
-        if self._backfill is not None:
-            found["backfill_requests"] = self._backfill.requests
-            found["backfill_given_up"] = self._backfill.given_up
-        found["clock_steps"] = self._clock.steps
-        return found
-
-    def _find_faults(self) -> list[Fault]:
-        """What is degraded now; the time of a fault is when it was first found."""
-        found: dict[tuple[str, str], str] = {}
-        if self.ledger.disk_error:
-            found["ledger.disk", str(self._folder)] = f"{self.ledger.disk_error}; free some space"
-        if self.ledger.counters.dropped_unsent:
-            count = self.ledger.counters.dropped_unsent
-            found["ledger.dropped_unsent", "ledger"] = f"{count} readings lost to ledger.max_mb"
-        if self.ledger.counters.quarantined:
-            found["ledger.broken", "ledger"] = "the database was broken; the card may be worn"
-        if hasattr(self, "mqtt") and not self.mqtt.connected_to:
-            found["mqtt.offline", "mqtt"] = self.mqtt.last_error or "not connected yet"
-        for source in self.modbus:
-            for unit in source.units:
-                if unit.fault:
-                    found["modbus.silent", unit.sensor.name] = unit.fault
-            if source.lost_held:
-                found["modbus.lost", source.name] = f"{source.lost_held} readings: no disk"
-        if self._clock.time_source() == "unknown":
-            found["clock.unset", "clock"] = "the clock is not set; is NTP reachable?"
-        for device in self.rules.silence.silent:
-            found["device.silent", device] = "not heard; check its power, antenna and place"
-        for part in self._supervisor.health:
-            if part.state == "waiting":
-                found["part.failing", part.name] = part.detail
-        now = now_ms()
-        old = self._faults
-        self._faults = {
-            key: Fault(
-                code=key[0],
-                subject=key[1],
-                detail=detail,
-                since_ms=old[key].since_ms if key in old else now,
-            )
-            for key, detail in found.items()
-        }
-        return list(self._faults.values())
+        return self.monitor.health()
 
 
 def problems(loaded: Loaded, folder: Path) -> list[str]:

@@ -24,6 +24,7 @@ from gateway.lorawan.config import DeviceEntry, LorawanConfig
 from gateway.rules.quality import QualitySettings
 from gateway.rules.settings import AlarmSettings, Stages
 from gateway.sinks.settings import BrokerSettings, MqttSettings
+from gateway.sinks.sparkplug import SparkplugSettings
 from gateway.sources.backfill import BackfillSettings
 from gateway.sources.modbus import Bus, shared_unit
 from gateway.sources.profile import load_profile
@@ -68,6 +69,7 @@ class Settings:
     alarm: AlarmSettings = field(default_factory=AlarmSettings)
     mqtt: MqttSettings = field(default_factory=MqttSettings)
     broker: BrokerSettings = field(default_factory=BrokerSettings)
+    sparkplug: SparkplugSettings | None = setting(None, doc="a Sparkplug B node beside [mqtt]")
     lorawan: LorawanConfig | None = setting(None, doc="the LoRaWAN network server")
     device: tuple[DeviceSettings, ...] = setting((), doc="LoRaWAN devices")
     backfill: BackfillSettings = field(default_factory=BackfillSettings)

@@ -17,6 +17,9 @@ DAY_MS = 86_400_000
 # Streams whose devices number every reading; in others a hole in the numbers means nothing.
 COUNTED = ("flood", "track")
 
+# Sinks that have no place for alarms.
+_NO_ALARMS = ("sparkplug",)
+
 _COLUMNS = (
     "reading.id, device, stream.stream, sequence, time_ms, time_source, quality, origin,"
     " received_ms, body, link"
@@ -240,8 +243,9 @@ class Store:
     def add_alarm(self, alarm: Alarm) -> int:
         """Store an alarm for every sink; returns its number."""
         body = _dumps({name: getattr(alarm, name) for name in Alarm.__dataclass_fields__})
+        pending = sum(bit for name, bit in self.sink_bits.items() if name not in _NO_ALARMS)
         cursor = self._db.execute(
-            "INSERT INTO alarm (body, pending) VALUES (?, ?)", (body, self.all_sinks)
+            "INSERT INTO alarm (body, pending) VALUES (?, ?)", (body, pending)
         )
         assert cursor.lastrowid is not None
         return cursor.lastrowid

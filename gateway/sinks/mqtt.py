@@ -12,18 +12,17 @@ import contextlib
 import json
 import logging
 import random
-import socket
 import time
-from collections.abc import AsyncGenerator, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import Any, cast
-from urllib.parse import urlsplit
+from typing import Any
 
 import aiomqtt
 
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.store import Stored
 from gateway.service import end_tasks
+from gateway.sinks.connection import connected
 from gateway.sinks.formats import (
     HISTORY,
     LIVE,
@@ -37,7 +36,6 @@ from gateway.sinks.plain import JsonFormat, SenmlFormat
 from gateway.sinks.settings import MqttSettings
 
 log = logging.getLogger("tukad.mqtt")
-logging.getLogger("mqtt").setLevel(logging.ERROR)
 
 _WINDOW_BYTES = (4096, 1_000_000)
 _SLOW_RATE = 1000  # bytes a second: what the slowest link worth having carries
@@ -149,52 +147,12 @@ class MqttSink:
 
     # One connection
 
-    @contextlib.asynccontextmanager
-    async def _connected(self, url: str, suffix: str = "") -> AsyncGenerator[aiomqtt.Client]:
-        settings = self._settings
-        parts = urlsplit(url)
-        is_tls = parts.scheme == "mqtts"
-        online = f"tukad/{self._site}/online"
-        user_timeout = int(settings.ack_timeout_s * 1000)
-        client = aiomqtt.Client(
-            parts.hostname or "",
-            parts.port or (8883 if is_tls else 1883),
-            identifier=(settings.client_id or f"tukad-{self._site}") + suffix,
-            username=settings.username or parts.username or None,
-            password=settings.password(),
-            protocol=aiomqtt.ProtocolVersion.V5
-            if settings.version == "5"
-            else aiomqtt.ProtocolVersion.V311,
-            clean_session=None if settings.version == "5" else True,
-            will=None if suffix else aiomqtt.Will(online, b"0", 1, True),
-            keepalive=settings.keepalive_s,
-            timeout=max(settings.ack_timeout_s, 2),
-            max_inflight_messages=settings.window + 20,
-            max_queued_outgoing_messages=0,
-            tls_context=settings.tls() if is_tls else None,
-            socket_options=(
-                (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
-                (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, user_timeout),
-            ),
-        )
-        client.pending_calls_threshold = settings.window + 100
-        try:
-            await client.__aenter__()
-        except BaseException:
-            _cut(client)
-            raise
-        try:
-            yield client
-        except asyncio.CancelledError:
-            with contextlib.suppress(aiomqtt.MqttError):
-                await client.__aexit__(None, None, None)
-            raise
-        except BaseException:
-            _cut(client)  # an orderly goodbye would wait on a link that may be dead
-            with contextlib.suppress(aiomqtt.MqttError):
-                await client.__aexit__(None, None, None)
-            raise
-        await client.__aexit__(None, None, None)
+    def _connected(
+        self, url: str, suffix: str = ""
+    ) -> contextlib.AbstractAsyncContextManager[aiomqtt.Client]:
+        will = None if suffix else aiomqtt.Will(f"tukad/{self._site}/online", b"0", 1, True)
+        identifier = (self._settings.client_id or f"tukad-{self._site}") + suffix
+        return connected(self._settings, url, identifier, will)
 
     async def _session(self, url: str) -> None:
         async with self._connected(url) as client:
@@ -351,19 +309,3 @@ class MqttSink:
 
 def _size(message: Message) -> int:
     return len(message.payload) + len(message.topic) + _OVERHEAD
-
-
-def _cut(client: aiomqtt.Client) -> None:
-    """Close the socket at once, whatever state the link is in."""
-    # There is no public way: `disconnect` waits for a link that may be dead.
-    paho = client._client  # pyright: ignore[reportPrivateUsage]
-    ended = client._disconnected  # pyright: ignore[reportPrivateUsage]
-    for _ in range(100):
-        sock = cast("socket.socket | None", paho.socket())
-        if sock is None:
-            break
-        with contextlib.suppress(OSError):
-            sock.shutdown(socket.SHUT_RDWR)
-        paho.loop_read()  # at the end of the stream it closes the socket and reports it
-    if ended.done() and not ended.cancelled():
-        ended.exception()  # seen, so that asyncio does not complain about it

@@ -82,10 +82,14 @@ class Outbox:
             self._ledger.write_soon(lambda store: store.mark_alarm(self._sink, number))
 
     async def wait(self) -> None:
-        """Until there may be readings to send."""
-        while not self._live and self._below is None:
+        """Until there may be readings to send, or `wake`."""
+        if not self._live and self._below is None:
             self._has_readings.clear()
             await self._has_readings.wait()
+
+    def wake(self) -> None:
+        """End a `wait`."""
+        self._has_readings.set()
 
     @property
     def live(self) -> int:

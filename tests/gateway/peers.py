@@ -163,10 +163,14 @@ class Link:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
         self.port = self._server.sockets[0].getsockname()[1]
 
-    async def stop(self) -> None:
-        self._server.close()
+    def cut(self) -> None:
+        """End every connection; new ones are taken."""
         for task in tuple(self._tasks):
             task.cancel()
+
+    async def stop(self) -> None:
+        self._server.close()
+        self.cut()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

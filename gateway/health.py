@@ -1,0 +1,129 @@
+"""What the agent says of itself: `Monitor` gathers counters and finds faults."""
+
+import time
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import Protocol
+
+from gateway.clock import WallClock, now_ms
+from gateway.ledger.ledger import Ledger
+from gateway.model import Fault, Health, PartHealth
+from gateway.rules.engine import Rules
+from gateway.sinks.mqtt import MqttSink
+from gateway.sources.backfill import Backfill
+from gateway.sources.lorawan import LorawanSource
+from gateway.sources.modbus import ModbusSource
+
+
+class Parts(Protocol):
+    """The agent as the monitor sees it; what does not run is None or empty."""
+
+    ledger: Ledger
+    rules: Rules
+    mqtt: MqttSink | None
+    modbus: list[ModbusSource]
+    lorawan: LorawanSource | None
+    backfill: Backfill | None
+
+    @property
+    def parts(self) -> Sequence[PartHealth]:
+        """The supervised parts."""
+        ...
+
+
+class Monitor:
+    """Health of one agent."""
+
+    def __init__(self, agent: Parts, site: str, clock: WallClock) -> None:
+        self._agent = agent
+        self._site = site
+        self._clock = clock
+        self._started = time.monotonic()
+        self._since: dict[tuple[str, str], int] = {}
+        # Readings and alarms in the ledger that a sink has not confirmed.
+        self.waiting: tuple[int, int] = (0, 0)
+
+    @property
+    def uptime_s(self) -> float:
+        """Seconds since the start."""
+        return time.monotonic() - self._started
+
+    def health(self) -> Health:
+        """The whole record."""
+        return Health(
+            site=self._site,
+            time_ms=now_ms(),
+            version=version("tukad"),
+            uptime_s=int(self.uptime_s),
+            parts=self._agent.parts,
+            faults=self.faults(),
+            counters=self._counters(),
+        )
+
+    def summary(self) -> str:
+        """One line for systemd."""
+        mqtt = self._agent.mqtt
+        link = (mqtt.connected_to if mqtt else "") or "no broker"
+        return f"{link}; {self.waiting[0]} readings wait; {len(self.faults())} faults"
+
+    def faults(self) -> list[Fault]:
+        """What is degraded now; the time of a fault is when it was first found."""
+        found = self._find()
+        now = now_ms()
+        self._since = {key: self._since.get(key, now) for key in found}
+        return [
+            Fault(code=key[0], subject=key[1], detail=detail, since_ms=self._since[key])
+            for key, detail in found.items()
+        ]
+
+    def _counters(self) -> dict[str, int]:
+        agent = self._agent
+        ledger = agent.ledger.counters
+        found = {f"ledger_{name}": getattr(ledger, name) for name in ledger.__slots__}
+        found["now_ledger_bytes"] = agent.ledger.used_bytes
+        found["now_readings_waiting"], found["now_alarms_waiting"] = self.waiting
+        if agent.mqtt is not None:
+            counters = agent.mqtt.counters
+            found |= {f"mqtt_{name}": getattr(counters, name) for name in counters.__slots__}
+            found["now_mqtt_connected"] = int(bool(agent.mqtt.connected_to))
+        if agent.modbus:
+            units = [unit for source in agent.modbus for unit in source.units]
+            found["modbus_polls"] = sum(unit.polls for unit in units)
+            found["modbus_errors"] = sum(sum(unit.errors.values()) for unit in units)
+            found["now_modbus_silent"] = sum(unit.is_dead for unit in units)
+        if agent.lorawan is not None:
+            found["lorawan_uplinks"] = agent.lorawan.uplinks
+            found["lorawan_undecoded"] = sum(agent.lorawan.undecoded.values())
+        if agent.backfill is not None:
+            found["backfill_requests"] = agent.backfill.requests
+            found["backfill_given_up"] = agent.backfill.given_up
+        found["clock_steps"] = self._clock.steps
+        return found
+
+    def _find(self) -> dict[tuple[str, str], str]:
+        agent = self._agent
+        ledger = agent.ledger
+        found: dict[tuple[str, str], str] = {}
+        if ledger.disk_error:
+            found["ledger.disk", str(ledger.path.parent)] = f"{ledger.disk_error}; free some space"
+        if ledger.counters.dropped_unsent:
+            count = ledger.counters.dropped_unsent
+            found["ledger.dropped_unsent", "ledger"] = f"{count} readings lost to ledger.max_mb"
+        if ledger.counters.quarantined:
+            found["ledger.broken", "ledger"] = "the database was broken; the card may be worn"
+        if agent.mqtt is not None and not agent.mqtt.connected_to:
+            found["mqtt.offline", "mqtt"] = agent.mqtt.last_error or "not connected yet"
+        for source in agent.modbus:
+            for unit in source.units:
+                if unit.fault:
+                    found["modbus.silent", unit.sensor.name] = unit.fault
+            if source.lost_held:
+                found["modbus.lost", source.name] = f"{source.lost_held} readings: no disk"
+        if self._clock.time_source() == "unknown":
+            found["clock.unset", "clock"] = "the clock is not set; is NTP reachable?"
+        for device in agent.rules.silence.silent:
+            found["device.silent", device] = "not heard; check its power, antenna and place"
+        for part in agent.parts:
+            if part.state == "waiting":
+                found["part.failing", part.name] = part.detail
+        return found
