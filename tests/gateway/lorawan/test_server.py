@@ -556,3 +556,27 @@ def test_without_a_clock_the_time_is_not_told() -> None:
     assert answers == []  # 1970: a Pi that has not seen the network yet
     _, answers = take(ask, MacState(), UplinkFacts(9, 5.0, 10, 1, 0, 1_400_000_000_500), plan)
     assert answers == [bytes((mac.DEVICE_TIME,)) + (1_400_000_000).to_bytes(4, "little") + b"\x80"]
+
+
+def test_a_join_eui_of_somebody_else_is_refused(site: Site) -> None:
+    node = site.add(EndDevice(6))
+    request = node.join_request()
+    with site.store.transaction():
+        record = site.store.device(node.dev_eui)
+        assert record is not None
+        site.store.save_device(replace(record, join_eui="11" * 8))
+    site.reload()
+    site.hear(request)
+    assert site.sent == []
+    assert site.counters()["join_eui"] == 1
+
+
+def test_what_a_gateway_refused_costs_no_airtime(site: Site, node: EndDevice) -> None:
+    site.auto_ack = False
+    (before,) = site.server.status(site.now).gateways
+    site.hear(node.uplink(confirmed=True))
+    for _ in range(2):
+        site.tx_ack(site.sent[-1], "TX_FREQ")
+    (after,) = site.server.status(site.now).gateways
+    assert after.duty_used_percent == before.duty_used_percent > 0
+    assert after.tx_errors == 2
