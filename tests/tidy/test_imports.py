@@ -29,8 +29,26 @@ def sources(folder: str) -> list[Path]:
     return [p for p in sorted((ROOT / folder).rglob("*.py")) if "shim" not in p.parts]
 
 
+def is_for_types_alone(node: ast.AST) -> bool:
+    """`if TYPE_CHECKING:`, which never runs."""
+    return (
+        isinstance(node, ast.If)
+        and isinstance(node.test, ast.Name)
+        and node.test.id == "TYPE_CHECKING"
+    )
+
+
+def nodes(tree: ast.AST) -> Iterator[ast.AST]:
+    """Every node that can run."""
+    for child in ast.iter_child_nodes(tree):
+        if is_for_types_alone(child):
+            continue
+        yield child
+        yield from nodes(child)
+
+
 def imports(path: Path) -> Iterator[tuple[int, str]]:
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in nodes(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             for alias in node.names:
                 yield node.lineno, alias.name.split(".")[0]
