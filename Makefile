@@ -18,7 +18,7 @@ demo: $(STAMP) ## a storm on a river, from MicroPython firmware to the city's br
 test: $(STAMP) ## lint, types, and every test
 	@sh deploy/setup.sh tests
 	@$(MAKE) --no-print-directory lint
-	@$(PY) -m pytest $(TESTS)
+	@$(PY) -m pytest -n auto --dist worksteal $(TESTS)
 
 lint: $(STAMP) ## style, types, and device code through the MicroPython compiler
 	@.venv/bin/ruff check .
