@@ -101,6 +101,7 @@ def level_sensor(board: Board, settings: Settings, profile: Profile) -> LevelSen
         profile,
         settings.integer("sensor_address"),
         baud,
+        _PARITY[settings.text("sensor_parity")],
         settings.integer("sensor_warm_ms"),
         settings.integer("burst_gap_ms"),
     )

@@ -97,6 +97,7 @@ class _Device:
         now_ms = ticks_ms()
         self._counters = counters
         self._watchdog = watchdog
+        self._can_light_sleep = board.get("light_sleep") == 1
         self._is_safe = counters.crash_streak >= start.SAFE_STREAK
         hardware.power_up(board)
         clock = Clock(now_ms)
@@ -137,7 +138,7 @@ class _Device:
             wait_ms = min(node.wait_ms(now_ms), _SLEEP_MS)
             if wait_ms <= 0:
                 continue
-            if node.app.is_active:
+            if node.app.is_active or not self._can_light_sleep:
                 time.sleep_ms(wait_ms)  # the UART needs its clock
             else:
                 machine.lightsleep(wait_ms)

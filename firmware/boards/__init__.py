@@ -11,6 +11,9 @@ ABSENT = -1
 
 # key, lowest, highest, needed
 KEYS = (
+    # 1: `machine.lightsleep(ms)` ends on an edge of any pin with a handler, as on the RP2040
+    # (micropython issue 7035). 0: it does not, or nobody has tried: `time.sleep_ms` then.
+    ("light_sleep", 0, 1, True),
     ("spi", 0, 3, True),  # machine.SPI number of the radio
     ("spi_sck", 0, 48, True),
     ("spi_mosi", 0, 48, True),

@@ -8,6 +8,7 @@ reads near 0 and `battery_enable_on` must be 1.
 """
 
 VALUES = {
+    "light_sleep": 0,
     "spi": 1,
     "spi_sck": 9,
     "spi_mosi": 10,

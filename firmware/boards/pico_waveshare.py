@@ -8,6 +8,7 @@ RS-485, GNSS, rain, float, siren and button go to free pins; the choice is ours.
 """
 
 VALUES = {
+    "light_sleep": 1,
     "spi": 1,
     "spi_sck": 10,
     "spi_mosi": 11,

@@ -7,6 +7,7 @@ so both rails must be on before anything answers.
 """
 
 VALUES = {
+    "light_sleep": 0,
     "spi": 1,
     "spi_sck": 12,
     "spi_mosi": 11,

@@ -5,6 +5,7 @@ the firmware agree through this file alone.
 """
 
 VALUES = {
+    "light_sleep": 1,
     "spi": 1,
     "spi_sck": 10,
     "spi_mosi": 11,

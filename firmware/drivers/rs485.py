@@ -35,6 +35,7 @@ class LevelSensor:
         profile: Profile,
         unit: int,
         baud: int,
+        parity: "int | None" = None,
         warm_ms: int = 0,
         gap_ms: int = 150,
     ) -> None:
@@ -45,6 +46,8 @@ class LevelSensor:
         self._unit = unit
         self._warm_ms = warm_ms
         self._gap_ms = gap_ms
+        self._baud = baud
+        self._parity = parity
         self._idle_ms = max(2, 38_500 // baud + 1)  # 3.5 characters of 11 bits
         self._client = RtuClient()
         self._chunk = bytearray(64)
@@ -121,6 +124,9 @@ class LevelSensor:
             register, kind = profile.snr[:2]
         words = 2 if kind in ("f32", "u32", "s32") else 1
         length = self._client.read_into(self._unit, profile.function, register, words)
+        # A light sleep of the RP2040 stops the UART's clock and may leave its settings wrong
+        # (micropython PR 16442): set them before every request.
+        self._uart.init(self._baud, 8, self._parity, 1)
         while self._uart.any():
             self._uart.readinto(self._chunk)  # whatever came unasked is no answer
         if self._de is not None:

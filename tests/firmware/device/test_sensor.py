@@ -37,6 +37,9 @@ class LineFake:
         self.waiting += self.answer(request)
         return len(request)
 
+    def init(self, baud, bits, parity, stop):
+        assert (baud, bits, stop) == (9600, 8, 1)
+
     def flush(self):
         pass
 
@@ -55,7 +58,7 @@ def registers(values):
 
 
 def run(line, count=5, name="geolux-lx80", limit_ms=20_000, de=None, power=None):
-    sensor = LevelSensor(line, de, power, profile(name), 1, 9600, 0, 50)
+    sensor = LevelSensor(line, de, power, profile(name), 1, 9600, None, 0, 50)
     now = (1 << 30) - 700  # the tick counter wraps in the middle of it
     sensor.start(count, now)
     end = now + limit_ms
