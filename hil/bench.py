@@ -258,6 +258,27 @@ class Bench:
             for node in self.nodes
         ]
 
+    def write_devices(self, folder: Path) -> Path:
+        """Write a key file for each node and `devices.toml`, its part of a gateway's file."""
+        folder.mkdir(parents=True, exist_ok=True)
+        lines: list[str] = []
+        for device in self.devices:
+            keys = folder / f"{device.name}.keys"
+            keys.touch(mode=0o600)
+            keys.write_text(f"app_key = {device.app_key}\n")
+            lines += [
+                "[[device]]",
+                f'name = "{device.name}"',
+                f'dev_eui = "{device.dev_eui}"',
+                f'join_eui = "{device.join_eui}"',
+                f'keys = "{keys.resolve()}"',
+                f'kind = "{device.role}"',
+                "",
+            ]
+        path = folder / "devices.toml"
+        path.write_text("\n".join(lines))
+        return path
+
     @property
     def storm_h(self) -> float:
         """Where in the storm it is, hours after 18:00 WITA of 9 September 2025."""

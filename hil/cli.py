@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from hil.bench import Bench
 from hil.demo.command import demo
 from hil.report import html, junit, load_results, save
 from hil.run import TARGETS, Result, run
@@ -84,8 +85,15 @@ def words() -> None:
     help="Folder for results; consoles of the nodes go there too.",
 )
 @click.option("--trace", is_flag=True, help="Keep every traced event as JSON lines.")
+@click.option("--realtime", is_flag=True, help="Hold it back to the wall clock.")
 def run_(
-    scenarios: tuple[str, ...], target: str, seed: int, seeds: int, out: Path, trace: bool
+    scenarios: tuple[str, ...],
+    target: str,
+    seed: int,
+    seeds: int,
+    out: Path,
+    trace: bool,
+    realtime: bool,
 ) -> None:
     """Run scenarios (files, or names of `tukad hil list`; "all" for every one) and judge them."""
     names = [str(path) for path in available()] if scenarios == ("all",) else list(scenarios)
@@ -94,7 +102,7 @@ def run_(
     console = Console()
     for scenario in loaded:
         for number in range(seed, seed + seeds):
-            result = _play(console, scenario, target, number, out, trace)
+            result = _play(console, scenario, target, number, out, trace, realtime)
             save(result, out)
             _show(console, result)
             failed += not result.held
@@ -103,7 +111,13 @@ def run_(
 
 
 def _play(
-    console: Console, scenario: Scenario, target: str, seed: int, out: Path, trace: bool
+    console: Console,
+    scenario: Scenario,
+    target: str,
+    seed: int,
+    out: Path,
+    trace: bool,
+    realtime: bool,
 ) -> Result:
     out.mkdir(parents=True, exist_ok=True)
     bar = Progress(
@@ -126,6 +140,7 @@ def _play(
                 log_dir=logs,
                 sink=(lambda line: file.write(line + "\n")) if file else None,
                 on_progress=lambda s: bar.update(task, completed=s),
+                realtime=realtime,
             )
     except FileNotFoundError as error:
         raise click.ClickException(str(error)) from None
@@ -195,3 +210,57 @@ def sensor(kind: str, tcp: int | None, address: int, speed: float, fault: str) -
                 click.echo(f"water {server.level_mm() / 1000:.2f} m, read {reads} times")
         except KeyboardInterrupt:
             click.echo("ended")
+
+
+@hil.command()
+@click.option(
+    "--gateway", default="127.0.0.1:1700", show_default=True, help="Semtech UDP, HOST:PORT."
+)
+@click.option("--nodes", type=click.IntRange(0, 20), default=3, show_default=True)
+@click.option("--trackers", type=click.IntRange(0, 20), default=1, show_default=True)
+@click.option("--speed", type=float, default=90.0, show_default=True, help="Of the storm.")
+@click.option("--seed", type=int, default=1, show_default=True)
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("hil-bench"),
+    show_default=True,
+    help="Folder for devices.toml, key files and consoles.",
+)
+def bench(gateway: str, nodes: int, trackers: int, speed: float, seed: int, out: Path) -> None:
+    """Run nodes in a storm against a real gateway or network server, until Ctrl-C.
+
+    devices.toml in the folder is what goes into the gateway's configuration.
+    """
+    host, colon, port = gateway.rpartition(":")
+    if not colon or not host or not port.isdecimal() or int(port) > 65_535:
+        raise click.ClickException(f"--gateway {gateway}: expected HOST:PORT")
+    made = Bench(
+        gateway=(host, int(port)),
+        work_dir=out,
+        seed=seed,
+        flood_nodes=nodes,
+        trackers=trackers,
+        storm_speed=speed,
+    )
+    listing = made.write_devices(out)
+    click.echo(f"{listing} has the devices; a Modbus TCP radar is at port {made.modbus_port}")
+    try:
+        with made:
+            _watch_bench(made)
+    except KeyboardInterrupt:
+        click.echo("ended")
+
+
+def _watch_bench(made: Bench) -> None:
+    while True:
+        time.sleep(5)
+        state = made.state()
+        if state.error:
+            raise click.ClickException(state.error)
+        link = "acknowledged" if state.forwarder_connected else "NO ANSWER from the server"
+        click.echo(
+            f"storm {state.storm_h:5.2f} h  frames {state.frames_sent} sent "
+            f"{state.frames_received} heard  downlinks {state.downlinks_sent}  {link}"
+            + "".join(f"  {fault}" for fault in sorted(set(state.faults)))
+        )

@@ -76,8 +76,12 @@ def run(
     log_dir: Path | None = None,
     sink: Callable[[str], object] | None = None,
     on_progress: Callable[[float], object] | None = None,
+    realtime: bool = False,
 ) -> Result:
-    """Play a scenario; every process it started has ended when this returns or raises."""
+    """Play a scenario; every process it started has ended when this returns or raises.
+
+    `realtime` holds it back to the wall clock, to watch it or to attach something to a node.
+    """
     if target not in TARGETS:
         raise ValueError(f"no target {target}; there are: {', '.join(TARGETS)}")
     start = time.monotonic()
@@ -85,7 +89,7 @@ def run(
     try:
         for event in scenario.events:
             schedule(world, event)
-        world.run(on_progress)
+        world.run(_paced(on_progress) if realtime else on_progress, 0.05 if realtime else None)
         verdicts = check(world)
         nodes = [_report(world, name) for name in world.nodes]
     finally:
@@ -108,6 +112,17 @@ def run(
         lost=dict(world.medium.lost),
         faults=[f"{t / 1e6:.3f} s {who}: {what}" for t, who, what in world.sim.faults[:50]],
     )
+
+
+def _paced(on_progress: Callable[[float], object] | None) -> Callable[[float], object]:
+    start_s = time.monotonic()
+
+    def wait(simulated_s: float) -> None:
+        if on_progress:
+            on_progress(simulated_s)
+        time.sleep(max(0.0, start_s + simulated_s - time.monotonic()))
+
+    return wait
 
 
 def _report(world: World, name: str) -> NodeReport:

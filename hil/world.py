@@ -234,10 +234,12 @@ class World:
         if newest and (seen.last_sequence is None or newest.sequence > seen.last_sequence):
             seen.last_sequence, seen.last_time_s = newest.sequence, newest.time_s
 
-    def run(self, on_progress: Callable[[float], object] | None = None) -> None:
-        """Play the scenario to its end; `on_progress` gets the simulated seconds now and then."""
+    def run(
+        self, on_progress: Callable[[float], object] | None = None, step_s: float | None = None
+    ) -> None:
+        """Play the scenario to its end; `on_progress` gets the simulated seconds every `step_s`."""
         end = round(self.scenario.duration_s * SECOND)
-        step = max(end // 200, SECOND)
+        step = round(step_s * SECOND) if step_s else max(end // 200, SECOND)
         while self.sim.now_us < end:
             self.sim.run_until(min(self.sim.now_us + step, end))
             if on_progress:

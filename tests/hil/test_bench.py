@@ -2,11 +2,14 @@
 
 import json
 import socket
+import tomllib
 from pathlib import Path
 
+from click.testing import CliRunner
 from pymodbus.client import ModbusTcpClient
 
 from hil.bench import Bench
+from hil.cli import hil
 
 
 def test_bench_forwards_a_join_and_answers_modbus_and_ends_clean(tmp_path: Path) -> None:
@@ -41,3 +44,18 @@ def test_bench_forwards_a_join_and_answers_modbus_and_ends_clean(tmp_path: Path)
             assert state.frames_sent >= 1 and state.faults == ()
         assert bench.state().nodes[0].running is False
         bench.stop()
+
+
+def test_bench_command_says_what_is_wrong_and_what_to_configure(tmp_path: Path) -> None:
+    wrong = CliRunner().invoke(hil, ["bench", "--gateway", "1700", "--out", str(tmp_path)])
+    assert wrong.exit_code == 1 and "expected HOST:PORT" in wrong.output
+    bench = Bench(gateway=("127.0.0.1", 9), work_dir=tmp_path, flood_nodes=2, trackers=1)
+    try:
+        tree = tomllib.loads(bench.write_devices(tmp_path).read_text())
+    finally:
+        bench.stop()
+    assert [d["name"] for d in tree["device"]] == [d.name for d in bench.devices]
+    for device in tree["device"]:
+        keys = Path(device["keys"])
+        assert keys.stat().st_mode & 0o077 == 0, "keys are for their owner only"
+        assert keys.read_text().startswith("app_key = ")
