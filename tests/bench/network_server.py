@@ -28,6 +28,7 @@ from tests.gateway.lorawan.ends import GATEWAYS, EndDevice, Site
 from tests.gateway.lorawan.fuzz import Fuzz
 
 _UPLINKS = 600
+_RUNS = 3  # the best counts: the machine has other work
 
 
 class Crowd(Site):
@@ -105,13 +106,16 @@ def throughput(folder: Path) -> None:
             ("confirmed, answered", True, 1),
             ("unconfirmed, 16 a commit", False, 16),
         ):
-            found = site.datagrams(nodes, confirmed)
-            batches = [found[i : i + size] for i in range(0, len(found), size)]
-            before = site.counters().get("up_accepted", 0)
-            site.advance(10_000)
-            site.pull(GATEWAYS[0])
-            wall, cpu = site.timed(batches)
-            assert site.counters()["up_accepted"] - before == _UPLINKS
+            runs: list[tuple[float, float]] = []
+            for _ in range(_RUNS):
+                found = site.datagrams(nodes, confirmed)
+                batches = [found[i : i + size] for i in range(0, len(found), size)]
+                before = site.counters().get("up_accepted", 0)
+                site.advance(10_000)
+                site.pull(GATEWAYS[0])
+                runs.append(site.timed(batches))
+                assert site.counters()["up_accepted"] - before == _UPLINKS
+            wall, cpu = (min(one) for one in zip(*runs, strict=True))
             case = f"{count} devices, {label}"
             cpu_by_case[f"{count} {label}"] = cpu
             print(f"{case:<44}{_UPLINKS / wall:>9.0f}{1000 * cpu / _UPLINKS:>15.2f}")
