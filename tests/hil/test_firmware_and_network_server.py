@@ -28,6 +28,7 @@ from sim.radio.concentrator import Concentrator
 from sim.radio.forwarder import Forwarder
 from sim.radio.medium import BurstLoss, Medium
 from sim.radio.medium import Path as AirPath
+from sim.radio.station import Station
 from sim.world.river import Gauge, golden_stage
 
 EUI = bytes.fromhex("0016c001f1500812")
@@ -44,6 +45,7 @@ class Chain:
         self.medium = Medium(self.sim, AirPath(exponent=2.7))
         self.concentrator = Concentrator(self.sim, self.medium)
         self.forwarder = Forwarder(self.sim, self.concentrator, EUI, self._to_server)
+        self.station: Station | None = None
         gauge = Gauge(golden_stage(), lambda: self.sim.now_us / 1e6, start_s=8 * 3600)
         self.gauge = gauge
         self.nodes = [
@@ -68,7 +70,7 @@ class Chain:
         self.server = self._make_server()
         for i, node in enumerate(self.nodes):
             self.sim.at(i * SECOND, node.power_on)
-        self.sim.at(0, self.forwarder.start)
+        self.sim.at(0, lambda: None if self.station else self.forwarder.start())
 
     def _entry(self, folder: Path, node: Node) -> DeviceEntry:
         keys = folder / f"{node.spec.name}.keys"
@@ -106,6 +108,9 @@ class Chain:
     def _act(self, out: Output) -> None:
         for datagram, _ in out.datagrams:
             self.sim.after(_ONE_WAY_US, self.forwarder.datagram, datagram)
+        for eui, text in out.messages:
+            assert self.station and eui == EUI.hex()
+            self.sim.after(_ONE_WAY_US, self.station.message, text)
         for waiting in out.deliveries:
             self.uplinks.append(waiting.uplink)
             self._act(self.server.delivered(waiting.id, self.now()))
@@ -115,6 +120,23 @@ class Chain:
     def _due(self) -> None:
         if self.up:
             self._act(self.server.step(self.now()))
+
+    def use_station(self) -> "Station":
+        """Speak Basics Station from the beginning, in place of the packet forwarder."""
+        self.station = station = Station(self.sim, self.concentrator, self._from_station)
+
+        def connect() -> None:
+            assert self.server.connect_station(EUI.hex(), self.now())
+            station.connected()
+
+        self.sim.after(0, connect)
+        return station
+
+    def _from_station(self, text: str) -> None:
+        self.sim.after(_ONE_WAY_US, self._feed_station, text)
+
+    def _feed_station(self, text: str) -> None:
+        self._act(self.server.feed_station(EUI.hex(), text, self.now()))
 
     def kill(self) -> None:
         """The agent dies without a word."""
@@ -243,5 +265,24 @@ def test_bursts_of_loss_never_give_a_reading_twice_or_wrong(tmp_path: Path) -> N
             assert level is not None
             assert abs(level - chain.gauge.at(when - EPOCH_S)) <= 60
         assert chain.medium.lost["burst"] > 0 and chain.sim.faults == []
+    finally:
+        chain.close()
+
+
+def test_the_same_chain_over_basics_station(tmp_path: Path) -> None:
+    """A join, acknowledged commands and readings through the LNS protocol."""
+    chain = Chain(tmp_path, NodeSpec(name="kumbasari", settings=dict(FAST)))
+    station = chain.use_station()
+    try:
+        chain.run(90 * SECOND)
+        chain.queue("kumbasari", ports.PORT_COMMAND, encode_command(CMD_STATUS, 1, {"pages": 1}))
+        chain.run(90 * SECOND)
+        assert station.malformed == 0 and station.dropped == {}
+        assert len(station.channels_hz) == 7 and station.region
+        assert station.sent >= 2, "the join accept, and the command"
+        for when, level in levels(chain, "kumbasari").values():
+            assert level is not None
+            assert abs(level - chain.gauge.at(when - EPOCH_S)) <= 60
+        assert len(levels(chain, "kumbasari")) >= 3 and chain.sim.faults == []
     finally:
         chain.close()
