@@ -81,30 +81,45 @@ def radio(board: Board) -> Sx126x:
     )
 
 
-def level_sensor(board: Board, settings: Settings, profile: Profile) -> LevelSensor:
-    """The Modbus sensor on the RS-485 line."""
-    baud = settings.integer("sensor_baud")
-    uart = machine.UART(
-        board.get("rs485_uart"),
-        baudrate=baud,
-        bits=8,
-        parity=_PARITY[settings.text("sensor_parity")],
-        stop=1,
-        tx=machine.Pin(board.get("rs485_tx")),
-        rx=machine.Pin(board.get("rs485_rx")),
-        timeout=0,
-    )
-    return LevelSensor(
-        uart,
-        _output(board, "rs485_de"),
-        _output(board, "rs485_power"),
-        profile,
-        settings.integer("sensor_address"),
-        baud,
-        _PARITY[settings.text("sensor_parity")],
-        settings.integer("sensor_warm_ms"),
-        settings.integer("burst_gap_ms"),
-    )
+class SensorLine:
+    """The RS-485 line and what is needed to put a sensor on it."""
+
+    def __init__(self, board: Board, settings: Settings) -> None:
+        self._baud = settings.integer("sensor_baud")
+        self._parity = _PARITY[settings.text("sensor_parity")]
+        self._warm_ms = settings.integer("sensor_warm_ms")
+        self._gap_ms = settings.integer("burst_gap_ms")
+        self._uart = machine.UART(
+            board.get("rs485_uart"),
+            baudrate=self._baud,
+            bits=8,
+            parity=self._parity,
+            stop=1,
+            tx=machine.Pin(board.get("rs485_tx")),
+            rx=machine.Pin(board.get("rs485_rx")),
+            timeout=0,
+        )
+        self._de = _output(board, "rs485_de")
+        self._power = _output(board, "rs485_power")
+
+    def sensor(self, profile: Profile, unit: int) -> LevelSensor:
+        """A Modbus sensor on this line."""
+        return LevelSensor(
+            self._uart,
+            self._de,
+            self._power,
+            profile,
+            unit,
+            self._baud,
+            self._parity,
+            self._warm_ms,
+            self._gap_ms,
+        )
+
+
+def sensor_line(board: Board, settings: Settings) -> SensorLine:
+    """The line of the level sensors."""
+    return SensorLine(board, settings)
 
 
 def gnss_uart(board: Board) -> machine.UART:

@@ -13,20 +13,19 @@ from firmware import events as ev
 from firmware import hardware
 from firmware.apps.backfill import Backfill
 from firmware.apps.flood_log import FloodScratch, fill_ring
+from firmware.apps.gauges import Gauges, Probe
 from firmware.apps.rainfall import Rainfall
 from firmware.boards import Board
 from firmware.clock import SOURCE_NONE
 from firmware.drivers.contact import Contact
-from firmware.drivers.profiles import DISTANCE, Profile, profile
+from firmware.drivers.profiles import profile
 from firmware.drivers.rain import RainGauge
-from firmware.drivers.rs485 import LevelSensor
 from firmware.drivers.wired import WiredServer
 from firmware.node import App, Node
 from firmware.store.files import Files
 from firmware.store.readings import FLAG_UPTIME, ReadingLog
 from firmware.store.settings import Settings
 from firmware.store.tuning import Tuning
-from protocols.filters.burst import Burst
 from protocols.filters.despike import Despike
 from protocols.filters.interval import IntervalPolicy
 from protocols.filters.rate import RateOfRise
@@ -37,6 +36,7 @@ from protocols.payload.event import EVENT_STAGE
 from protocols.payload.flood import INTERVALS_S, FloodEncoder, FloodRing
 from protocols.payload.status import (
     FAULT_SENSOR,
+    FAULT_SENSOR_DISAGREE,
     FAULT_SENSOR_NOISY,
     ROLE_FLOOD,
     Status,
@@ -62,8 +62,7 @@ class FloodApp(App):
         node: Node,
         log: ReadingLog,
         tuning: Tuning,
-        sensor: LevelSensor,
-        profile: Profile,
+        gauges: Gauges,
         rain: "RainGauge | None",
         float_switch: "Contact | None",
         now_ms: int,
@@ -72,14 +71,10 @@ class FloodApp(App):
         self.node = node
         self._log = log
         self._tuning = tuning
-        self._sensor = sensor
-        self._profile = profile
+        self._gauges = gauges
         self.rainfall = Rainfall(rain, node.counters)
         self._float = float_switch
-        self._height_mm = settings.integer("sensor_height_mm")
-        self._count = settings.integer("burst_count")
         self._report_max_s = settings.integer("report_max_s")
-        self._burst = Burst(max(5, self._count), min(5, self._count))
         self._jump_mm = settings.integer("jump_mm")
         self._despike = Despike(self._jump_mm, self._jump_mm)
         self._recorded_s = 0  # uptime of the last reading
@@ -101,7 +96,6 @@ class FloodApp(App):
         self._again = 0
         self._again_ms = now_ms
         self._is_heard = True  # the last reading was one
-        self._mad = 0
         self._has_news = False
         self._reported_s = -_FAST_REPORT_S  # uptime of the last frame
         self._sensed = 0  # the stage by the sensor alone
@@ -123,21 +117,21 @@ class FloodApp(App):
 
     def step(self, now_ms: int) -> None:
         """Sample when it is time, unless the radio's windows are open."""
-        self._sensor.step(now_ms)
+        self._gauges.step(now_ms)
         if self.wired is not None:
             self.wired.step(now_ms)
         self._count_rain(now_ms)
-        if self._sensor.is_done:
+        if self._gauges.is_done:
             if self.node.network.is_busy(now_ms):
                 return  # the flash must wait for the receive windows
-            self._sensor.is_done = False
+            self._gauges.is_done = False
             self._finish_burst(now_ms)
         elif self._is_idle(now_ms) and self._is_due(now_ms):
-            self._sensor.start(self._count, now_ms)
+            self._gauges.start(now_ms)
         self._watch_float(now_ms)
 
     def _is_idle(self, now_ms: int) -> bool:
-        return not self._sensor.is_running and not self.node.network.is_busy(now_ms)
+        return not self._gauges.is_running and not self.node.network.is_busy(now_ms)
 
     def _is_due(self, now_ms: int) -> bool:
         if self._again:
@@ -156,9 +150,9 @@ class FloodApp(App):
         return wait if self.wired is None else min(wait, self.wired.wait_ms(now_ms))
 
     def _wait_to_measure(self, now_ms: int) -> int:
-        if self._sensor.is_running:
-            return self._sensor.wait_ms(now_ms)
-        if self._sensor.is_done:
+        if self._gauges.is_running:
+            return self._gauges.wait_ms(now_ms)
+        if self._gauges.is_done:
             return 100
         if self.rainfall.is_fresh:
             return 0
@@ -176,29 +170,23 @@ class FloodApp(App):
 
     @property
     def is_active(self) -> bool:
-        return self._sensor.is_active or self.wired is not None
+        return self._gauges.is_active or self.wired is not None
 
     @property
     def temperature_c(self) -> "int | None":
         """What the sensor says of its own temperature."""
-        return self._sensor.temperature_c
+        return self._gauges.temperature_c
 
     @property
     def sensor_snr_db(self) -> "int | None":
         """The quality of its echo."""
-        return self._sensor.snr_db
+        return self._gauges.snr_db
 
     # --- measuring ------------------------------------------------------------------------------
 
     def _finish_burst(self, now_ms: int) -> None:
-        sensor = self._sensor
-        for i in range(sensor.taken):
-            self._burst.add(sensor.values[i])
-        median = self._burst.finish()
-        level: int | None = None
-        if median is not None:
-            self._mad = self._burst.mad or 0
-            level = self._height_mm + (-median if self._profile.sense == DISTANCE else median)
+        gauges = self._gauges
+        level = gauges.level_mm
         self._widen()
         accepted = self._despike.feed(level)
         doubtful = level is None or self._despike.is_jump
@@ -208,10 +196,11 @@ class FloodApp(App):
             self._again_ms = ticks_add(now_ms, min(_AGAIN_MS, self.interval_s * 250))
             return
         if level is None and self._is_heard:
-            self.node.events.note(self.node.clock.uptime_s, ev.SENSOR_SILENT, sensor.silences)
+            self.node.events.note(self.node.clock.uptime_s, ev.SENSOR_SILENT, gauges.silences)
         self._is_heard = level is not None
-        self.node.set_fault(FAULT_SENSOR, not self._is_heard, now_ms)
-        self.node.set_fault(FAULT_SENSOR_NOISY, self._mad > _NOISY_MAD_MM, now_ms)
+        self.node.set_fault(FAULT_SENSOR, gauges.is_silent, now_ms)
+        self.node.set_fault(FAULT_SENSOR_NOISY, gauges.mad_mm > _NOISY_MAD_MM, now_ms)
+        self.node.set_fault(FAULT_SENSOR_DISAGREE, gauges.is_disagreeing, now_ms)
         self._again = 0
         self._record(accepted, now_ms)
 
@@ -257,7 +246,7 @@ class FloodApp(App):
                 self._boot,
                 level,
                 node.counters.rain_tips,
-                self._mad,
+                self._gauges.mad_mm,
                 (0 if is_set else FLAG_UPTIME) | (self.stage << 1),
             )
         except OSError:
@@ -331,9 +320,9 @@ class FloodApp(App):
         encoder.has_fault = node.faults != 0
         encoder.is_clock_set = node.clock.source != SOURCE_NONE
         encoder.battery_mv = node.battery_mv()
-        encoder.temperature_c = self._sensor.temperature_c
-        encoder.quality = self._mad
-        encoder.sensor_snr_db = self._sensor.snr_db
+        encoder.temperature_c = self._gauges.temperature_c
+        encoder.quality = self._gauges.mad_mm
+        encoder.sensor_snr_db = self._gauges.snr_db
         encoder.downlink_snr_db = node.network.snr_q4 >> 2 if node.network.has_heard else None
         encoder.config_number = self._tuning.config_number
         length = encoder.encode_into(buf, min(limit, self._frame_bytes))
@@ -352,8 +341,8 @@ class FloodApp(App):
     def fill(self, status: Status) -> None:
         """The sensor's, the log's and the bucket's part of the health record."""
         status.role = ROLE_FLOOD
-        status.temperature_c = self._sensor.temperature_c
-        status.sensor_snr_db = self._sensor.snr_db
+        status.temperature_c = self._gauges.temperature_c
+        status.sensor_snr_db = self._gauges.snr_db
         status.sequence = max(0, self._log.next_sequence - 1)
         status.stored = self._log.stored
         status.rain_tips = self.node.counters.rain_tips
@@ -403,17 +392,28 @@ class FloodApp(App):
         self._next_s = min(self._next_s, self.node.clock.now_s(now_ms))
 
 
+def _gauges(settings: Settings, board: Board) -> Gauges:
+    """The sensor of `settings`, and the second one if there is one, on the same line."""
+    count = settings.integer("burst_count")
+    line = hardware.sensor_line(board, settings)
+    probes: list[Probe] = []
+    for name in ("sensor", "second"):
+        if settings.text(name + "_profile"):
+            found = profile(settings.text(name + "_profile"))
+            sensor = line.sensor(found, settings.integer(name + "_address"))
+            probes.append(Probe(sensor, found, settings.integer(name + "_height_mm"), count))
+    return Gauges(probes[0], probes[1] if len(probes) > 1 else None, settings.integer("apart_mm"))
+
+
 def build(files: Files, settings: Settings, board: Board, node: Node, now_ms: int) -> App:
     """The flood node of `board`."""
-    found = profile(settings.text("sensor_profile"))
     tuning = Tuning(files, settings)
     node.config_number = tuning.config_number
     app = FloodApp(
         node,
         ReadingLog(files),
         tuning,
-        hardware.level_sensor(board, settings, found),
-        found,
+        _gauges(settings, board),
         hardware.rain(board),
         hardware.contact(board, "float"),
         now_ms,

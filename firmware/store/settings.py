@@ -27,6 +27,7 @@ TEXTS = (
     ("name", "", ()),
     ("region", "AS923-2", ()),
     ("sensor_profile", "geolux-lx80", ()),
+    ("second_profile", "", ()),  # empty: one sensor only
     ("sensor_parity", "E", ("N", "E", "O")),
     ("wired_parity", "E", ("N", "E", "O")),
     ("profile", "boat", ("jacket", "boat", "fleet")),
@@ -41,6 +42,9 @@ INTEGERS = (
     ("sensor_address", 1, 1, 255),
     ("sensor_baud", 9600, 1200, 115_200),
     ("sensor_height_mm", 5000, -20_000, 40_000),  # level = height - distance, or level + height
+    ("second_address", 2, 1, 255),
+    ("second_height_mm", 5000, -20_000, 40_000),
+    ("apart_mm", 50, 10, 1000),  # a difference of two sensors that is a fault when it stays
     ("sensor_warm_ms", 0, 0, 60_000),
     ("burst_count", 9, 3, 25),
     ("burst_gap_ms", 150, 20, 2000),

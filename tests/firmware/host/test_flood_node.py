@@ -5,7 +5,15 @@ from pathlib import Path
 from protocols.payload import command as cmd
 from protocols.payload import ports
 from protocols.payload.event import EVENT_STAGE
-from protocols.payload.status import FAULT_SAFE_MODE, FAULT_SENSOR, RESET_CRASH, RESET_POWER
+from protocols.payload.status import (
+    FAULT_SAFE_MODE,
+    FAULT_SENSOR,
+    FAULT_SENSOR_DISAGREE,
+    RESET_CRASH,
+    RESET_POWER,
+)
+from sim.chips.level_sensors import LevelSensor
+from sim.chips.modbus import RtuSlave
 from tests.firmware.host.world import World, running
 
 
@@ -154,6 +162,31 @@ def test_a_dead_sensor_is_a_fault_and_not_a_level(tmp_path: Path) -> None:
         world.run(150)
         assert world.flood[-1].samples[0].level_mm is not None
         assert not world.flood[-1].has_fault
+        assert not world.events
+
+
+def test_a_second_sensor_takes_over_and_a_difference_is_told(tmp_path: Path) -> None:
+    settings: dict[str, object] = {
+        "second_profile": "geolux-lx80",
+        "second_address": 2,
+        "second_height_mm": 6000,
+    }
+    with running(World(tmp_path, level_mm=flat, settings=settings)) as world:
+        node = world.node
+        assert node.bus and node.modbus and node.sensor
+        other = LevelSensor("geolux-lx80", lambda: 300.0, 6000, world.sim.rng("other"), address=2)
+        RtuSlave(node.bus, other.slave, address=2, baud=other.baud, frame_format=other.frame_format)
+        world.run(200)
+        assert other.reads > 20 and not world.flood[-1].has_fault
+        node.modbus.silent = True
+        world.run(130)
+        newest = world.flood[-1].samples[0]
+        assert newest.level_mm is not None and abs(newest.level_mm - 300) < 20
+        assert int(str(world.status["faults"])) & FAULT_SENSOR
+        node.modbus.silent = False
+        other.fault = "drift"
+        world.run(400)
+        assert int(str(world.status["faults"])) & (FAULT_SENSOR | FAULT_SENSOR_DISAGREE) == 4
         assert not world.events
 
 
