@@ -1,6 +1,6 @@
 """The end device: heap, bytes allocated and time of an uplink under MicroPython; a million mutants.
 
-`python -m tests.bench lorawan_device` does all of it (about two minutes). Alone,
+`python -m tests.bench lorawan_device` does all of it (some minutes). Alone,
 `python -m tests.bench.lorawan_device --fuzz 50000` chooses the number of mutated frames.
 """
 
