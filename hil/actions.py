@@ -92,6 +92,22 @@ def _battery(_: World, node: Node, event: EventEntry) -> Undo:
     return lambda: setattr(node, "battery_v", before)
 
 
+def _battery_stolen(world: World, node: Node, _: EventEntry) -> Undo:
+    battery = world.batteries.get(node.spec.name)
+    if battery is None:
+        return _power_cut(world, node, EventEntry(at_s=0.0, do="power_cut", for_s=1.0))
+    battery.stolen = True
+    return lambda: setattr(battery, "stolen", False)
+
+
+def _sun(world: World, node: Node, event: EventEntry) -> Undo:
+    battery = world.batteries.get(node.spec.name)
+    if battery is None:
+        return _nothing
+    battery.sun = float(event.value)
+    return lambda: setattr(battery, "sun", 1.0)
+
+
 def _sensor_fault(_: World, node: Node, event: EventEntry) -> Undo:
     sensor = node.sensor
     if sensor is None:
@@ -197,6 +213,8 @@ _NODE: dict[str, Callable[[World, Node, EventEntry], Undo]] = {
     "flash_cut": _flash_cut,
     "reset": _reset,
     "battery": _battery,
+    "battery_stolen": _battery_stolen,
+    "sun": _sun,
     "sensor_fault": _sensor_fault,
     "sensor_silent": _sensor_silent,
     "sensor_noise": _sensor_noise,

@@ -194,6 +194,13 @@ def _loss(world: World, expect: ExpectEntry) -> Iterator[Verdict]:
         yield _verdict(expect, name, held, f"{percent:.1f} % of {sent}")
 
 
+def _charge(world: World, expect: ExpectEntry) -> Iterator[Verdict]:
+    for name, _ in _each(world, expect):
+        battery = world.batteries.get(name)
+        charge = battery.charge if battery else 1.0
+        yield _verdict(expect, name, charge >= expect.values["least"], f"{100 * charge:.0f} %")
+
+
 def _average_ma(world: World, expect: ExpectEntry) -> Iterator[Verdict]:
     for name, _ in _each(world, expect):
         mean = world.energy[name].average_ma()
@@ -215,5 +222,6 @@ _CHECKS: dict[str, Callable[[World, ExpectEntry], Iterator[Verdict]]] = {
     "frames": _frames,
     "duty": _duty,
     "loss": _loss,
+    "charge": _charge,
     "average_ma": _average_ma,
 }

@@ -26,6 +26,8 @@ ACTIONS: dict[str, tuple[bool, tuple[str, str] | None]] = {
     "flash_cut": (True, ("integer", "erases and programs that still succeed before the cut")),
     "reset": (True, None),  # the processor's reset line
     "battery": (True, ("number", "volts at the cell")),
+    "battery_stolen": (True, None),
+    "sun": (True, ("number", "of full sun on the panel, 0..1")),
     "sensor_fault": (True, ("text", "one of " + ", ".join(f or '""' for f in FAULTS))),
     "sensor_silent": (True, None),
     "sensor_noise": (True, ("number", "chance that an answer is damaged, 0..1")),
@@ -71,6 +73,7 @@ EXPECTATIONS: dict[str, tuple[bool, dict[str, tuple[str, str]]]] = {
     "boots": (True, {"least": ("integer", "starts"), "most": ("integer", "starts")}),
     "duty": (True, {"most_percent": ("number", "time on air in any hour")}),
     "loss": (True, {"most_percent": ("number", "of frames sent that the concentrator missed")}),
+    "charge": (True, {"least": ("number", "of the battery at the end, 0..1")}),
     "average_ma": (True, {"most": ("number", "mean current by the account")}),
     "frames": (True, {"least": ("integer", "frames sent"), "most": ("integer", "frames sent")}),
 }
@@ -97,6 +100,10 @@ class NodeEntry:
     scale: float = 1.0
     start_s: float = 0.0  # power comes this long after the beginning
     speed_mps: float = 3.0  # of a tracker's vessel
+    battery_mah: float = 0.0  # 0: a supply that never ends, at 3.9 V
+    solar_ma: float = 0.0  # of the panel in full sun
+    charge: float = 0.9  # of the battery at the beginning
+    sensor_ma: float = 0.0  # drawn all the time, by whatever hangs on the supply
     settings: Mapping[str, object] = field(default_factory=dict[str, object])
 
 
@@ -291,6 +298,10 @@ def _node(path: Path, i: int, value: Any) -> NodeEntry:
         scale=table.number("scale", 0, 100, 1.0),
         start_s=table.take("start", "duration", 0.0),
         speed_mps=table.number("speed_mps", 0.1, 50, 3.0),
+        battery_mah=table.number("battery_mah", 0, 1e6, 0.0),
+        solar_ma=table.number("solar_ma", 0, 1e5, 0.0),
+        charge=table.number("charge", 0, 1, 0.9),
+        sensor_ma=table.number("sensor_ma", 0, 1e4, 0.0),
         settings=table.take("settings", "table", {}),
     )
     table.end()

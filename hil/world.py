@@ -18,8 +18,8 @@ from protocols.payload.backfill import decode_backfill
 from protocols.payload.event import EVENT_SOS, EVENT_STAGE, decode_event
 from protocols.payload.flood import decode_flood
 from protocols.payload.track import decode_track
-from sim.energy import PROCESSOR_MA, RADIO_MA, EnergyAccount
-from sim.kernel import SECOND, Simulation, Trace
+from sim.energy import PROCESSOR_MA, RADIO_MA, Battery, EnergyAccount
+from sim.kernel import MINUTE, SECOND, Simulation, Trace
 from sim.network import Delivered, Network
 from sim.radio.concentrator import Concentrator
 from sim.radio.medium import Medium
@@ -77,6 +77,8 @@ class World:
         self.seen: dict[str, Seen] = {}
         self.energy: dict[str, EnergyAccount] = {}
         self.gaps: dict[str, GapAsker] = {}
+        self.batteries: dict[str, Battery] = {}
+        self._charged_calls: dict[str, int] = {}
         self._stage = self._river()
         self._log_dir = log_dir
         if log_dir:
@@ -144,12 +146,47 @@ class World:
         account = EnergyAccount(self.sim)
         account.set("radio", RADIO_MA["standby_rc"])
         account.set("processor", PROCESSOR_MA["sleep"])
+        if entry.sensor_ma:
+            account.set("sensor", entry.sensor_ma)
+        if entry.battery_mah:
+            self.batteries[name] = Battery(
+                self.sim,
+                account,
+                capacity_mah=entry.battery_mah,
+                solar_ma=entry.solar_ma,
+                start=entry.charge,
+            )
+            self.sim.after(MINUTE, self._supply, name)
         node.chip.energy_state = lambda mode: account.set("radio", RADIO_MA[mode])
         self.network.add(name, node.dev_eui, node.app_key)
         self.nodes[name], self.entries[name] = node, entry
         self.seen[name], self.energy[name] = Seen(), account
         self.gaps[name] = GapAsker(self.network, name)
         self.sim.after(round(entry.start_s * SECOND) + rng.randrange(2 * SECOND), node.power_on)
+
+    def _supply(self, name: str) -> None:
+        """Once a minute: the battery's charge, its voltage at the converter, and its end."""
+        self.sim.after(MINUTE, self._supply, name)
+        node, battery = self.nodes[name], self.batteries[name]
+        self._count_calls(name)
+        has_supply = battery.step()
+        node.battery_v = battery.volts()
+        if node.firmware.running and not has_supply:
+            node.power_off()
+            for consumer in ("radio", "processor", "sensor"):
+                self.energy[name].set(consumer, 0.0)
+        elif has_supply and not node.firmware.running:
+            self.energy[name].set("radio", RADIO_MA["standby_rc"])
+            self.energy[name].set("processor", PROCESSOR_MA["sleep"])
+            self.energy[name].set("sensor", self.entries[name].sensor_ma)
+            node.power_on()
+
+    def _count_calls(self, name: str) -> None:
+        # The firmware runs in no simulated time; a call stands for some 0.2 ms of it.
+        calls = self.nodes[name].firmware.calls
+        more = calls - self._charged_calls.get(name, 0)
+        self._charged_calls[name] = calls
+        self.energy[name].add("processor", PROCESSOR_MA["run"], 200 * more)
 
     def _rain(self) -> Callable[[], float]:
         if self.scenario.river in ("golden", "runoff"):
@@ -254,9 +291,8 @@ class World:
                 self.seen[who].airtime.append((when, length))
             elif what == "gateway.rx" and fields["ok"]:
                 self.seen[str(fields["node"])].heard += 1
-        for name, node in self.nodes.items():
-            # The firmware runs in no simulated time; a call stands for some 0.2 ms of it.
-            self.energy[name].add("processor", PROCESSOR_MA["run"], 200 * node.firmware.calls)
+        for name in self.nodes:
+            self._count_calls(name)
 
     def close(self) -> None:
         """End every child process."""
