@@ -76,6 +76,12 @@ class StationConfig:
     uri: str = ""  # what stations are told to connect to; "": the address they asked at
     region: str = ""  # the region's name as stations know it; "": the nearest that 2.0.6 knows
 
+    def __post_init__(self) -> None:
+        if (self.certificate is None) != (self.key is None):
+            raise SettingError("lorawan.station: certificate and key belong together")
+        if self.client_ca is not None and self.certificate is None:
+            raise SettingError("lorawan.station.client_ca needs certificate and key")
+
 
 @dataclass(frozen=True, kw_only=True)
 class ChirpStackConfig:
@@ -132,6 +138,9 @@ class LorawanConfig:
 
     def __post_init__(self) -> None:
         _one_of("lorawan.server", self.server, ("embedded", "chirpstack"))
+        for setting, value in (("bind", self.bind), ("station.listen", self.station.listen)):
+            if value:
+                host_port(value, f"lorawan.{setting}")
         _within("lorawan.net_id", self.net_id, 0, 0xFFFFFF)
         _within("lorawan.dedup_ms", self.dedup_ms, 0, 500, " ms")
         _within("lorawan.lead_ms", self.lead_ms, 20, 500, " ms")

@@ -1,5 +1,6 @@
 """Registering devices: `record_of`, `enrol`, `synchronise`, for the agent and the command line."""
 
+import logging
 import sqlite3
 from pathlib import Path
 
@@ -9,6 +10,8 @@ from gateway.lorawan.plan import RadioPlan
 from gateway.lorawan.records import DeviceRecord, Session
 from gateway.lorawan.sessions import SessionStore
 
+log = logging.getLogger("tukad.lorawan")
+
 
 def keys_of(entry: DeviceEntry, base: Path | None = None) -> DeviceKeys:
     """The keys in an entry's file, which is relative to `base`; checks that they suit it."""
@@ -16,6 +19,8 @@ def keys_of(entry: DeviceEntry, base: Path | None = None) -> DeviceKeys:
         raise SettingError(f"device {entry.name}: keys is missing: the path of its key file")
     path = entry.keys if base is None else base / entry.keys
     keys = read_key_file(path)
+    if path.stat().st_mode & 0o077:
+        log.warning("lorawan.key_file_readable path=%s others may read it: chmod 600", path)
     if entry.activation == "otaa" and keys.app_key is None:
         raise SettingError(f"device {entry.name}: key file {path} has no app_key (OTAA needs it)")
     if entry.activation == "abp" and (keys.nwk_s_key is None or keys.app_s_key is None):

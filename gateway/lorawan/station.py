@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from gateway.lorawan.commands import GPS_EPOCH_UNIX_S, GPS_LEAP_S
-from gateway.lorawan.config import LorawanConfig
+from gateway.lorawan.config import LorawanConfig, SettingError
 from gateway.lorawan.plan import RadioPlan
 from gateway.lorawan.radio import FAILED, SENT, Instant, Outcome, RadioFrame, Transmission
 from protocols.lorawan.regions import FSK_50
@@ -23,6 +23,7 @@ from protocols.lorawan.regions import FSK_50
 TXED_WAIT_MS = 1500
 CLASS_C_WAIT_MS = 5000
 _GATEWAYS_MAX = 256
+_REACH_HZ = 400_000  # of a radio of the concentrator, to both sides
 
 # Station 2.0.6 drops every downlink when it does not know the region's name, and it knows one
 # AS923; its band limits come from `freq_range`, so the name only chooses duty cycle and CCA.
@@ -104,6 +105,17 @@ class StationFrontEnd:
         self._plan = plan
         self._config = config
         self._pending: dict[int, tuple[Transmission, int]] = {}  # by id, with the deadline
+        if config.station.listen:
+            self._check_reach()
+
+    def _check_reach(self) -> None:
+        """SettingError if two radios cannot hear all channels."""
+        for name, channel in self._concentrator().items():
+            if abs(channel.get("if", 0)) > _REACH_HZ:
+                raise SettingError(
+                    "lorawan.extra_channels_hz: a concentrator's two radios hear 800 kHz each, "
+                    f"these channels need more ({name})"
+                )
 
     # -- connections
 

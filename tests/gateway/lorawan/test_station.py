@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from gateway.lorawan.config import LorawanConfig, StationConfig
+from gateway.lorawan.config import LorawanConfig, SettingError, StationConfig
 from gateway.lorawan.plan import RadioPlan
 from gateway.lorawan.radio import Instant, Transmission, Window
 from gateway.lorawan.station import StationFrontEnd, discover, id6
@@ -145,3 +145,12 @@ def test_every_channel_is_within_reach_of_its_radio(region: str) -> None:
 def test_the_regions_name_can_be_chosen() -> None:
     config = LorawanConfig(station=StationConfig(region="AS923-2"))
     assert StationFrontEnd(config, RadioPlan(config)).router_config(NOW)["region"] == "AS923-2"
+
+
+def test_channels_that_no_concentrator_hears_are_refused() -> None:
+    config = LorawanConfig(
+        extra_channels_hz=(920_000_000, 922_900_000),
+        station=StationConfig(listen="127.0.0.1:3001"),
+    )
+    with pytest.raises(SettingError, match="two radios hear 800 kHz each"):
+        StationFrontEnd(config, RadioPlan(config))

@@ -10,8 +10,14 @@ from typing import Any
 
 import pytest
 
-from gateway.lorawan.config import DeviceEntry, LorawanConfig, SettingError, host_port
-from gateway.lorawan.enrol import synchronise
+from gateway.lorawan.config import (
+    DeviceEntry,
+    LorawanConfig,
+    SettingError,
+    StationConfig,
+    host_port,
+)
+from gateway.lorawan.enrol import keys_of, synchronise
 from gateway.lorawan.keys import AesBlock, Key, parse_qr, read_key_file
 from gateway.lorawan.plan import RadioPlan
 from gateway.lorawan.records import DeviceRecord, MacState, Session
@@ -239,6 +245,7 @@ def test_a_full_disk_answers_nothing_and_loses_nothing(
         ({"extra_channels_hz": tuple(range(6))}, "has 6 channels: at most 5"),
         ({"server": "other"}, "there are embedded, chirpstack"),
         ({"server": "chirpstack"}, "application_id is missing"),
+        ({"bind": "1700"}, "lorawan.bind = '1700': expected HOST:PORT"),
         ({"gateways": ("12",)}, "lorawan.gateways = '12': expected 16 hex digits"),
         ({"region": "EU868", "rx1_dr_offset": 6}, "outside 0..5 in EU868"),
     ],
@@ -247,6 +254,27 @@ def test_a_wrong_setting_is_named(settings: dict[str, Any], message: str) -> Non
     with pytest.raises(SettingError) as caught:
         RadioPlan(LorawanConfig(**settings))
     assert message in str(caught.value)
+
+
+def test_a_key_file_that_others_may_read_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "k"
+    path.write_text(KEY.hex())
+    entry = DeviceEntry(name="one", dev_eui="1" * 16, keys=path)
+    path.chmod(0o644)
+    assert keys_of(entry).app_key == KEY
+    assert "chmod 600" in caplog.text
+    caplog.clear()
+    path.chmod(0o600)
+    assert keys_of(entry).app_key == KEY
+    assert caplog.text == ""
+
+
+def test_half_a_certificate_is_refused() -> None:
+    for settings in ({"certificate": Path("c")}, {"key": Path("k")}, {"client_ca": Path("a")}):
+        with pytest.raises(SettingError, match=r"lorawan\.station"):
+            StationConfig(**settings)
 
 
 def test_addresses_of_listeners() -> None:

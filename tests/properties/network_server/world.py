@@ -453,6 +453,10 @@ class World(Site):
                     continue
                 known = self.accepts.setdefault((node.end.dev_eui, accept.join_nonce), phy)
                 assert known == phy, "a JoinNonce was used twice"
+                answered = sum(dev_eui == node.end.dev_eui for dev_eui, _ in self.accepts)
+                own = node.end.dev_eui.encode()
+                asked = sum(who == own for who, _ in self.up_frames)
+                assert answered <= asked, "a join request was accepted twice"
             return
         for session in self.store.sessions():
             if session.dev_addr != int.from_bytes(phy[1:5], "little"):
