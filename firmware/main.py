@@ -116,6 +116,7 @@ class _Device:
             network,
             blinker,
             hardware.battery(board),
+            hardware.contact(board, "supply"),
             reason,
             now_ms,
         )

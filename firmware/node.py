@@ -12,6 +12,7 @@ from micropython import const
 from firmware import events as ev
 from firmware.clock import SOURCE_NETWORK, Clock, from_gps
 from firmware.drivers.battery import Trend, Voltmeter
+from firmware.drivers.contact import Contact
 from firmware.drivers.signals import ALIVE, DARK, FAULT, JOINING, Blinker
 from firmware.events import Events
 from firmware.net.lorawan import Network
@@ -22,12 +23,13 @@ from protocols.errors import LocalError, RemoteError
 from protocols.lorawan import device as lw
 from protocols.payload import command as cmd
 from protocols.payload import ports
-from protocols.payload.event import encode_event_into
+from protocols.payload.event import EVENT_LAST_GASP, encode_event_into
 from protocols.payload.status import (
     FAULT_CLOCK,
     FAULT_MEMORY,
     FAULT_RADIO,
     FAULT_STORE,
+    FAULT_SUPPLY,
     Status,
     StatusEncoder,
 )
@@ -95,6 +97,7 @@ class Node:
         network: Network,
         blinker: Blinker,
         battery: "Voltmeter | None",
+        supply: "Contact | None",
         reset_reason: int,
         now_ms: int,
     ) -> None:
@@ -110,6 +113,7 @@ class Node:
         self.reboot_ms: int | None = None  # when a command wants a reset
         self.reboot_safe = False
         self._battery = battery
+        self._supply = supply  # closed: the outside supply is missing
         self._trend = Trend()
         self._buf = bytearray(_BUFFER)
         self._outbox = Outbox()
@@ -147,6 +151,8 @@ class Node:
         while event is not None:
             self._take(event, now_ms)
             event = self.network.next_event()
+        if self._supply is not None and self._supply.poll(now_ms):
+            self._supply_changed(now_ms)
         self.app.step(now_ms)
         if not self.network.is_busy(now_ms):
             self._housekeeping(now_ms)
@@ -158,6 +164,8 @@ class Node:
         wait = _sooner(60_000, self.network.wait_ms(now_ms))
         wait = _sooner(wait, self.app.wait_ms(now_ms))
         wait = _sooner(wait, self.blinker.wait_ms(now_ms))
+        if self._supply is not None:
+            wait = _sooner(wait, self._supply.wait_ms(now_ms))
         if self._has_work(now_ms) and not self.network.is_busy(now_ms):
             wait = min(wait, max(0, ticks_diff(self._pump_ms, now_ms)))
         if self.reboot_ms is not None:
@@ -372,6 +380,15 @@ class Node:
             self._pages_due = max(self._pages_due, 1)
         if self._is_joined:
             self._signal(FAULT if faults else DARK, now_ms)
+
+    def _supply_changed(self, now_ms: int) -> None:
+        """The last gasp: said at once, for nobody knows how long the battery holds."""
+        is_gone = self._supply is not None and self._supply.is_closed
+        self._status.is_last_gasp = is_gone
+        self.set_fault(FAULT_SUPPLY, is_gone, now_ms)
+        if is_gone:
+            values: dict[str, int | None] = {"battery_mv": self.battery_mv(), "supply_mv": None}
+            self.post_event(EVENT_LAST_GASP, values, now_ms, 3)
 
     def _signal(self, pattern: str, now_ms: int) -> None:
         """Show how the device is, while somebody may look and the application says nothing."""

@@ -42,6 +42,7 @@ KEYS = (
     ("gnss_power", 0, 48, False),
     ("gnss_power_on", 0, 1, False),  # the level that switches the receiver on
     ("rain", 0, 48, False),  # reed contact to ground, pulled up: one falling edge a tip
+    ("supply", 0, 48, False),  # low while the outside supply is missing (power-good, open drain)
     ("float", 0, 48, False),  # float switch to ground, pulled up: low is wet
     ("siren", 0, 48, False),  # high sounds
     ("siren_adc", 0, 48, False),  # the amplifier's current, as proof of sound

@@ -31,6 +31,7 @@ VALUES = {
     "gnss_baud": 9600,
     "wired_de": 21,
     "rain": 5,
+    "supply": 17,
     "float": 6,
     "siren": 7,
     "sos": 14,

@@ -4,11 +4,12 @@ from pathlib import Path
 
 from protocols.payload import command as cmd
 from protocols.payload import ports
-from protocols.payload.event import EVENT_STAGE
+from protocols.payload.event import EVENT_LAST_GASP, EVENT_STAGE
 from protocols.payload.status import (
     FAULT_SAFE_MODE,
     FAULT_SENSOR,
     FAULT_SENSOR_DISAGREE,
+    FAULT_SUPPLY,
     RESET_CRASH,
     RESET_POWER,
 )
@@ -147,6 +148,21 @@ def test_a_wet_float_switch_is_awas_without_the_sensor(tmp_path: Path) -> None:
         world.node.wet_float(False)
         world.run(60)
         assert world.events[-1]["stage"] == 0
+
+
+def test_the_last_gasp_is_on_the_air_in_two_seconds(tmp_path: Path) -> None:
+    with running(World(tmp_path, level_mm=flat)) as world:
+        world.node.board.drive(world.node.pins["supply"], 1)
+        world.run(200)
+        begin = world.now_s
+        world.node.board.drive(world.node.pins["supply"], 0)
+        world.run(70)
+        assert [e["kind"] for e in world.events] == [EVENT_LAST_GASP]
+        assert world.event_times[0] - begin <= 2
+        assert int(str(world.status["faults"])) & FAULT_SUPPLY and world.status["is_last_gasp"]
+        world.node.board.drive(world.node.pins["supply"], 1)
+        world.run(130)
+        assert len(world.events) == 1 and not world.flood[-1].has_fault
 
 
 def test_a_dead_sensor_is_a_fault_and_not_a_level(tmp_path: Path) -> None:
