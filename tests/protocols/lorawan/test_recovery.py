@@ -260,3 +260,17 @@ def test_a_fixed_plan_is_searched_as_rp002_has_it():
                 assert sf == 8 and (freq_hz - low_hz - 700000) % 1600000 == 0
                 blocks.append((freq_hz - low_hz - 700000) // 1600000)
         assert blocks == [i // 2 for i in range(16)]
+
+
+def test_full_frames_without_adr_ask_nothing_and_so_miss_nothing():
+    settings = dev.Settings()
+    settings.adr = False
+    settings.dr = 2
+    world = World(Network(), settings=settings)
+    world.join()
+    for _ in range(40):
+        world.device.send(1, b"12345678901", 11, False, world.now_ms)
+        world.run(3 * MINUTE)
+    assert dev.EV_LINK_LOST not in world.kinds() and dev.EV_LINK in world.kinds()
+    assert world.device._link._misses == 0
+    assert all(len(u[2]) == 11 or b"\x02" in u[4] for u in world.network.uplinks)
