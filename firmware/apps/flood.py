@@ -250,9 +250,8 @@ class FloodApp(App):
                 (0 if is_set else FLAG_UPTIME) | (self.stage << 1),
             )
         except OSError:
-            # The reading still goes out, under the number that the log will give again.
             node.store_failed(self._again_ms)
-            sequence = self._log.next_sequence
+            sequence = self._log.skip()  # it still goes out
         self.ring.push(sequence, max(0, self._slot_s), level, node.counters.rain_tips)
 
     def _announce(self, stage: int, by_float: bool, now_ms: int) -> None:

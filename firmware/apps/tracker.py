@@ -262,7 +262,7 @@ class TrackerApp(App):
             sequence = self._log.append(fix.time_s, self._boot, a, b, c)
         except OSError:
             self._node.store_failed(now_ms)
-            sequence = self._log.next_sequence
+            sequence = self._log.skip()
         fix.sequence = sequence
         self._point_s = fix.time_s
         self._ring.push(sequence, fix.time_s, fix.lat_e5, fix.lon_e5, fix.sog_dkn, fix.cog_deg)

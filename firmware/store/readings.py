@@ -149,6 +149,13 @@ class ReadingLog:
         self.next_sequence = sequence + 1
         return sequence
 
+    def skip(self) -> int:
+        """A number for a reading that `append` could not store; it stays a gap in the log."""
+        sequence = self.next_sequence
+        self.next_sequence = sequence + 1
+        self._is_torn = True  # rows are found by their number, so the next begins a segment
+        return sequence
+
     def _begin_segment(self) -> None:
         slot = (self._slot + 1) % self._segments
         if self._is_torn and self._counts.get(self._slot) == 0:

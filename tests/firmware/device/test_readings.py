@@ -123,3 +123,16 @@ def test_a_full_flash_is_an_error_and_the_number_is_not_used():
     assert append(log, 1) == 1
     check(log, 0, 0)
     check(log, 1, 1)
+
+
+def test_a_reading_that_could_not_be_stored_leaves_a_gap_and_its_number_is_gone():
+    flash = FlashFake()
+    log = ReadingLog(flash, 4, 8)
+    for value in range(3):
+        append(log, value)
+    assert log.skip() == 3
+    assert append(log, 4) == 4
+    for again in (log, ReadingLog(flash, 4, 8)):
+        assert again.next_sequence == 5 and again.read(3) is None
+        for value in (0, 1, 2, 4):
+            check(again, value, value)
