@@ -26,6 +26,11 @@ class Queues:
                 return item
         return None
 
+    def follow_clock(self, device: Device, step_ms: int) -> None:
+        """The wall clock was set: what expires in an hour still does."""
+        for item in device.queue:
+            self.put_back(device, replace(item, expires_ms=item.expires_ms + step_ms))
+
     def put_back(self, device: Device, item: Queued) -> None:
         """Replace the record of a downlink that is still in the queue."""
         self._state.store.save_downlink(item)

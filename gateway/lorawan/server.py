@@ -33,6 +33,7 @@ from protocols.lorawan import frames
 
 TICK_MS = 1000  # expiry, class C and changes by the command line are looked at this often
 _COUNTERS_MS = 60_000
+_CLOCK_STEP_MS = 60_000  # the wall clock was set, not merely disciplined
 _DATA_MAX = 242
 
 
@@ -61,7 +62,7 @@ class NetworkServer:
         self._config = config
         self._store = store
         self._state = State(config, store, entropy)
-        queues = Queues(self._state)
+        queues = self._queues = Queues(self._state)
         self._transmitter = Transmitter(self._state, queues)
         self._downlinks = Downlinks(self._state, queues, self._transmitter)
         self._joins = Joins(self._state, self._downlinks)
@@ -71,6 +72,7 @@ class NetworkServer:
         self._udp = UdpFrontEnd(config.gateways, config.antenna_gain_dbi, token)
         self._station = StationFrontEnd(config, self._state.plan)
         self._tick_ms = now.mono_ms
+        self._seen = now  # when the wall clock was last compared
         self._counters_ms = now.mono_ms
         self._saved_counters: dict[str, int] = store.counters()
         store.changed()
@@ -146,6 +148,7 @@ class NetworkServer:
             raise LocalError("range", f"{len(data)} bytes, at most {_DATA_MAX}")
         if len(found.queue) >= self._config.queue_limit:
             raise LocalError("queue_full", f"{len(found.queue)} downlinks wait for {device}")
+        self._guard(lambda: self._follow_clock(now))
         try:
             item = self._store.put_downlink(
                 found.record.dev_eui, f_port, data, confirmed, now.unix_ms + int(expiry_s * 1000)
@@ -242,12 +245,21 @@ class NetworkServer:
     def _tick(self, now: Instant) -> None:
         if not self._store.is_dirty and self._store.changed():
             self._load()
+        self._follow_clock(now)
         for device in self._state.registry:
             if device.queue:
                 self._downlinks.tend(device, now)
         if now.mono_ms >= self._counters_ms:
             self._counters_ms = now.mono_ms + _COUNTERS_MS
             self._save_counters()
+
+    def _follow_clock(self, now: Instant) -> None:
+        """A Pi has no clock of its own: it starts in the past until the network tells the time."""
+        step_ms = now.unix_ms - self._seen.unix_ms - (now.mono_ms - self._seen.mono_ms)
+        self._seen = now
+        if abs(step_ms) >= _CLOCK_STEP_MS:
+            for device in self._state.registry:
+                self._queues.follow_clock(device, step_ms)
 
     def _save_counters(self) -> None:
         counters = dict(self.counters())

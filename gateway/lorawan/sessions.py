@@ -356,10 +356,10 @@ class SessionStore:
         return Queued(cursor.lastrowid, dev_eui, f_port, data, confirmed, expires_ms)
 
     def save_downlink(self, item: Queued) -> None:
-        """Record a transmission of a downlink."""
+        """Record a transmission of a downlink, or its new expiry."""
         self._begin().execute(
-            "UPDATE downlink SET tries = ?, f_cnt = ?, sent_ms = ? WHERE id = ?",
-            (item.tries, item.f_cnt, item.sent_ms, item.id),
+            "UPDATE downlink SET tries = ?, f_cnt = ?, sent_ms = ?, expires_ms = ? WHERE id = ?",
+            (item.tries, item.f_cnt, item.sent_ms, item.expires_ms, item.id),
         )
 
     def take_downlink(self, number: int) -> None:

@@ -13,7 +13,7 @@ from gateway.lorawan.plan import RadioPlan
 from gateway.lorawan.records import MacState
 from gateway.lorawan.uplinks import REPEATS_MAX
 from protocols.lorawan import mac
-from tests.gateway.lorawan.ends import GATEWAYS, EndDevice, Site
+from tests.gateway.lorawan.ends import GATEWAYS, START_UNIX_MS, EndDevice, Site
 
 QUIET = LorawanConfig(device_status_h=0, adr=False)
 
@@ -580,3 +580,18 @@ def test_what_a_gateway_refused_costs_no_airtime(site: Site, node: EndDevice) ->
     (after,) = site.server.status(site.now).gateways
     assert after.duty_used_percent == before.duty_used_percent > 0
     assert after.tx_errors == 2
+
+
+def test_setting_the_clock_expires_nothing(site: Site, node: EndDevice) -> None:
+    site.now = replace(site.now, unix_ms=7_200_000)  # a Pi that has just started: 1970
+    site.advance(2000)
+    _, out = site.server.queue_downlink("node-1", 10, b"open", False, 60, site.now)
+    site.take(out)
+    site.now = replace(site.now, unix_ms=START_UNIX_MS)
+    _, out = site.server.queue_downlink("node-1", 10, b"shut", False, 60, site.now)
+    site.take(out)
+    site.advance(55_000)
+    assert site.reports == []
+    assert site.store.queue()[0].expires_ms > START_UNIX_MS
+    site.advance(10_000)
+    assert [one.state for one in site.reports] == ["expired", "expired"]
