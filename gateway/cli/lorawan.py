@@ -35,6 +35,7 @@ from gateway.lorawan.sessions import SessionStore, StoreError
 from gateway.settings import load
 
 _FOLLOW_S = 0.5
+DEFAULT_CONFIG = Path("/etc/tukad/gateway.toml")  # where the systemd unit looks
 
 
 def fail(message: str, code: int = 1) -> NoReturn:
@@ -58,7 +59,13 @@ class Place:
 
 def _place(config: Path | None, data_dir: Path | None) -> Place:
     if config is None and data_dir is None:
-        fail("say where the database is: --config /etc/tukad.toml or --data-dir FOLDER", 2)
+        if not DEFAULT_CONFIG.exists():
+            fail(
+                f"say where the database is: --config FILE or --data-dir FOLDER"
+                f" ({DEFAULT_CONFIG} does not exist)",
+                2,
+            )
+        config = DEFAULT_CONFIG
     lorawan, folder = LorawanConfig(), data_dir
     if config is not None:
         try:
@@ -90,7 +97,9 @@ def place(command: Callable[..., None]) -> Callable[..., None]:
 
     path = click.Path(path_type=Path)
     with_config = click.option(
-        "--config", type=path, envvar="TUKAD_CONFIG", help="The agent's configuration file."
+        "--config",
+        type=path,
+        help=f"The agent's configuration file; {DEFAULT_CONFIG} if neither is given.",
     )(with_place)
     return click.option(
         "--data-dir", type=path, help="The folder of lorawan.db, instead of the configuration's."

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+import gateway.cli.lorawan as cli
 from gateway.cli.lorawan import lorawan
 from tests.gateway.lorawan.ends import EndDevice, Site
 from tests.gateway.lorawan.test_server import QUIET
@@ -84,7 +85,10 @@ def test_import_takes_all_or_none(folder: Path) -> None:
     assert names == ["a", "b"]
 
 
-def test_without_a_database_the_cure_is_named(folder: Path) -> None:
+def test_without_a_database_the_cure_is_named(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cli, "DEFAULT_CONFIG", folder / "absent.toml")
     assert "add a device" in tukad(folder, "list").output
     result = CliRunner().invoke(lorawan, ["list"])
     assert "--config" in result.output and result.exit_code == 2
