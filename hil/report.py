@@ -144,17 +144,19 @@ def _timeline(result: Result, node: NodeReport) -> str:
                 )
         for level in (low, high / 2, high / 1.08):
             out.append(f"<text x=0 y={y(level) + 4:.1f}>{level / 1000:.1f} m</text>")
-    line = " ".join(f"{x(t):.1f},{y(v):.1f}" for t, v in node.truth)
+    truth = node.truth[:: max(1, len(node.truth) // 1200)]
+    line = " ".join(f"{x(t):.1f},{y(v):.1f}" for t, v in truth)
     out.append(f"<polyline points='{line}' fill=none stroke='var(--water)' stroke-width=2 />")
-    step = max(1, len(node.reported) // 1500)
-    for t, v in node.reported[::step]:
-        out.append(f"<circle cx={x(t):.1f} cy={y(v):.1f} r=1.8 fill='var(--ink)'/>")
-    for t in node.frames[:: max(1, len(node.frames) // 1500)]:
-        at = x(t)
-        out.append(
-            f"<line x1={at:.1f} x2={at:.1f} y1={height - 28} y2={height - 20} "
-            "stroke='var(--soft)'/>"
-        )
+    dots = "".join(
+        f"M{x(t):.0f} {y(v):.0f}h0" for t, v in node.reported[:: max(1, len(node.reported) // 800)]
+    )
+    ticks = "".join(
+        f"M{x(t):.0f} {height - 28}v8" for t in node.frames[:: max(1, len(node.frames) // 800)]
+    )
+    out.append(
+        f"<path d='{dots}' stroke='var(--ink)' stroke-width=3.5 stroke-linecap=round />"
+        f"<path d='{ticks}' stroke='var(--soft)'/>"
+    )
     for t, stage in node.alarms:
         colour = _STAGES[max(stage, 1) - 1][1]
         out.append(
