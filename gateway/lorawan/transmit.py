@@ -62,6 +62,7 @@ class Transmitter:
         state, device, first = self._state, outgoing.device, windows[0]
         airtime = state.plan.airtime_us(first, len(outgoing.phy))
         state.budget.spend(frame.gateway, first.freq_hz, airtime, now.mono_ms)
+        state.on_undo(partial(state.budget.refund, frame.gateway, first.freq_hz, airtime))
         transmission = Transmission(
             id=state.number(),
             gateway=frame.gateway,
