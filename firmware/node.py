@@ -25,6 +25,7 @@ from protocols.payload import command as cmd
 from protocols.payload import ports
 from protocols.payload.event import EVENT_LAST_GASP, encode_event_into
 from protocols.payload.status import (
+    FAULT_BATTERY,
     FAULT_CLOCK,
     FAULT_MEMORY,
     FAULT_RADIO,
@@ -113,6 +114,7 @@ class Node:
         self.reboot_ms: int | None = None  # when a command wants a reset
         self.reboot_safe = False
         self._battery = battery
+        self.battery_low_mv = settings.integer("battery_low_mv")
         self._supply = supply  # closed: the outside supply is missing
         self._trend = Trend()
         self._buf = bytearray(_BUFFER)
@@ -137,7 +139,8 @@ class Node:
         self._pump_ms = now_ms
         network.device.battery = 255
         network.device.request_time()
-        network.device.join(now_ms) if not network.device.joined else None
+        if not network.device.joined:
+            network.device.join(now_ms)
         if not self._is_joined:
             self.blinker.show(JOINING, now_ms)
 
@@ -181,6 +184,9 @@ class Node:
             millivolts = self.battery_mv()
             if millivolts is not None:
                 self._trend.push(millivolts)
+                self.set_fault(FAULT_BATTERY, millivolts < self.battery_low_mv, now_ms)
+            late = not self.clock.is_set and uptime_s >= _HOUR_S
+            self.set_fault(FAULT_CLOCK, late, now_ms)
             gc.collect()
             self.set_fault(FAULT_MEMORY, gc.mem_free() < 8192, now_ms)
         if uptime_s >= self._time_at_s and self._is_joined:
@@ -427,6 +433,9 @@ class Node:
         status.battery_trend_mv_day = self._trend.mv_per_day
         status.firmware_major, status.firmware_minor, status.firmware_patch = _VERSION
         status.boots = self.counters.boots
+        status.crashes = self.counters.crashes
+        status.store_errors = self._failed_saves
+        status.is_clock_set = self.clock.is_set
         status.uptime_h = self.clock.uptime_s // _HOUR_S
         status.config_number = self.config_number
         status.uplinks = device.uplinks

@@ -48,8 +48,9 @@ _AGAIN_MS = const(6000)  # between two looks at a jump: a boat has passed by the
 _AGAIN_MAX = const(3)
 _FAST_REPORT_S = const(30)  # no two frames closer than this, whatever the interval,
 _ALARM_REPORT_S = const(15)  # or than this from siaga on; the duty cycle may say more
+_REPORT_NOW_S = const(100_000)  # so long ago that a frame is due
 _NOISY_MAD_MM = const(50)
-_RAIN_TIPS = const(25)  # in ten minutes: 5 mm of a usual bucket
+_RAIN_UM = const(5000)  # in ten minutes: counts like a rise
 
 
 class FloodApp(App):
@@ -73,6 +74,7 @@ class FloodApp(App):
         self._tuning = tuning
         self._gauges = gauges
         self.rainfall = Rainfall(rain, node.counters)
+        self._rain_tips = max(1, _RAIN_UM // settings.integer("rain_tip_um"))
         self._float = float_switch
         self._report_max_s = settings.integer("report_max_s")
         self._jump_mm = settings.integer("jump_mm")
@@ -97,7 +99,7 @@ class FloodApp(App):
         self._again_ms = now_ms
         self._is_heard = True  # the last reading was one
         self._has_news = False
-        self._reported_s = -_FAST_REPORT_S  # uptime of the last frame
+        self._reported_s = -_REPORT_NOW_S  # uptime of the last frame
         self._sensed = 0  # the stage by the sensor alone
         self._backfill = Backfill(log, node.counters, self._is_idle, FloodScratch())
         self._boot = node.counters.boots & 0xFFFF
@@ -111,7 +113,8 @@ class FloodApp(App):
 
     def _new_policy(self) -> IntervalPolicy:
         calm_s, rising_s, stage_s, storm_s = self._tuning.intervals_s
-        return IntervalPolicy(calm_s, rising_s, stage_s, storm_s, 6 * self._tuning.rise_mm_10min)
+        rise_mm_h = 6 * self._tuning.rise_mm_10min
+        return IntervalPolicy(calm_s, rising_s, stage_s, storm_s, rise_mm_h, self._rain_tips)
 
     # --- the loop -------------------------------------------------------------------------------
 
@@ -272,7 +275,7 @@ class FloodApp(App):
             },
             now_ms,
         )
-        self._reported_s = -_FAST_REPORT_S  # the frame with the level goes right behind it
+        self._reported_s = -_REPORT_NOW_S  # the frame with the level goes right behind it
 
     def _watch_float(self, now_ms: int) -> None:
         if self._float is not None and self._float.poll(now_ms):
@@ -289,7 +292,10 @@ class FloodApp(App):
         if not self.rainfall.count(self.node.clock.uptime_s):
             return
         self.node.mark_counters()
-        if self.interval_s > self._tuning.intervals_s[1] and self.rainfall.tips_10min >= _RAIN_TIPS:
+        if (
+            self.interval_s > self._tuning.intervals_s[1]
+            and self.rainfall.tips_10min >= self._rain_tips
+        ):
             self._next_s = min(self._next_s, self.node.clock.now_s(now_ms))
 
     # --- sending --------------------------------------------------------------------------------
@@ -299,9 +305,18 @@ class FloodApp(App):
 
     def _is_news_due(self) -> bool:
         since_s = self.node.clock.uptime_s - self._reported_s
-        return self._has_news and since_s >= (
-            _ALARM_REPORT_S if self.stage >= 2 else _FAST_REPORT_S
-        )
+        return self._has_news and since_s >= self._least_s()
+
+    def _least_s(self) -> int:
+        """Seconds that two frames are apart at least."""
+        if self.stage >= 2:
+            return _ALARM_REPORT_S
+        rate = self._rate.mm_per_hour or 0
+        if self.stage == 0 and rate < 6 * self._tuning.rise_mm_10min:
+            # Calm: several samples may share a frame. Half an interval off, or one that comes a
+            # second early would make every other sample wait for the next.
+            return max(_FAST_REPORT_S, self._report_max_s - self.interval_s // 2)
+        return _FAST_REPORT_S
 
     def frame_into(self, buf: bytearray, limit: int, now_ms: int) -> int:
         """The newest reading and its history; else the next frame of a gap's answer."""

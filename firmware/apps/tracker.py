@@ -61,7 +61,6 @@ _WATER_MS = const(5000)
 _SOS_REPORT_S = const(60)
 _NO_FIX_S = const(900)
 _DOUBT_S = const(100)  # the check believes three fixes in a row: so a lie must last for 5 minutes
-_LOW_BATTERY_MV = const(3500)
 _TRIES = const(60_000)  # a call for help does not give up
 
 _STEP_PATTERNS = {
@@ -247,7 +246,7 @@ class TrackerApp(App):
         if self.alarm:
             return max(10, error_m // 4)
         battery_mv = self._node.battery_mv()
-        if battery_mv is not None and battery_mv < _LOW_BATTERY_MV:
+        if battery_mv is not None and battery_mv < self._node.battery_low_mv:
             return 2 * error_m
         return error_m
 

@@ -52,8 +52,9 @@ INTEGERS = (
     ("hold_s", 900, 0, 7200),
     ("jump_mm", 100, 10, 5000),
     ("rise_mm_10min", 50, 1, 1000),
-    ("report_max_s", 900, 60, 86_400),  # an uplink at least this often
+    ("report_max_s", 900, 60, 86_400),  # in calm, a frame at least this often
     ("frame_bytes", 32, 11, 242),  # no live frame is longer, whatever the data rate allows
+    ("battery_low_mv", 3500, 1000, 60_000),  # for one lithium-ion cell
     ("status_s", 21_600, 300, 604_800),
     ("rain_tip_um", 200, 10, 2000),
     ("wired_address", 0, 0, 247),  # 0: no Modbus server towards a wired gateway

@@ -43,7 +43,18 @@ def test_every_reading_arrives_with_its_time_and_level(tmp_path: Path) -> None:
         assert tips == sorted(tips) and 40 <= tips[-1] <= 52  # 30 mm/h in 0.2 mm tips
         status = world.status
         assert (status["role"], status["boots"], status["reset_reason"]) == (0, 1, RESET_POWER)
-        assert status["faults"] == 0
+        assert status["faults"] == 0 and status["is_clock_set"] and status["crashes"] == 0
+
+
+def test_calm_samples_share_frames_and_a_rise_ends_that(tmp_path: Path) -> None:
+    settings: dict[str, object] = {"intervals_s": [60, 10, 10, 10], "report_max_s": 600}
+    with running(World(tmp_path, level_mm=rising(2000, 0.3), settings=settings)) as world:
+        world.run(2000)
+        assert len(world.flood) <= 5
+        assert sorted(world.samples) == list(range(max(world.samples) + 1))
+        calm = len(world.flood)
+        world.run(300)
+        assert len(world.flood) - calm >= 4
 
 
 def test_a_stage_is_told_at_once_and_confirmed(tmp_path: Path) -> None:
