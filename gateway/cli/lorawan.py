@@ -4,8 +4,6 @@ Works on the network server's database, beside a running agent or without one; t
 change within a second. Keys are read from files or asked for without echo, and never shown.
 """
 
-import csv
-import io
 import json
 import sqlite3
 import sys
@@ -23,7 +21,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from gateway.config import EXIT_CONFIG, ConfigError
-from gateway.lorawan.config import DeviceEntry, LorawanConfig, SettingError
+from gateway.lorawan.config import LorawanConfig, SettingError
 from gateway.lorawan.decoders import DECODERS
 from gateway.lorawan.describe import age, battery, device_rows, frame_line, public
 from gateway.lorawan.enrol import enrol, keys_of
@@ -31,6 +29,7 @@ from gateway.lorawan.keys import DeviceKeys, Key, parse_qr
 from gateway.lorawan.linkstats import LinkStats, link_stats
 from gateway.lorawan.plan import RadioPlan
 from gateway.lorawan.records import DeviceRecord
+from gateway.lorawan.roster import entry_of, read_roster
 from gateway.lorawan.sessions import SessionStore, StoreError
 from gateway.settings import load
 
@@ -132,10 +131,6 @@ def lorawan() -> None:
 # -- registering
 
 
-def _entry(values: dict[str, Any]) -> DeviceEntry:
-    return DeviceEntry(**{name: value for name, value in values.items() if value})
-
-
 def _ask_key(what: str) -> Key:
     if not sys.stdin.isatty():
         text = sys.stdin.readline()
@@ -195,7 +190,7 @@ def add(
         dev_eui, join_eui = dev_eui or label.dev_eui, join_eui or label.join_eui
     if dev_eui is None:
         fail("give --dev-eui, or --qr with the label's text", 2)
-    entry = _entry(
+    entry = entry_of(
         {
             "name": name,
             "dev_eui": dev_eui,
@@ -220,51 +215,6 @@ def _refuse_configured(device: DeviceRecord | None) -> None:
         fail(f"{device.name} is in the agent's configuration: change it there")
 
 
-_COLUMNS = (
-    "name",
-    "dev_eui",
-    "join_eui",
-    "qr",
-    "app_key",
-    "key_file",
-    "class",
-    "dev_nonce",
-    "kind",
-    "decoder",
-    "codec",
-)
-
-
-def _row(values: dict[str, str], folder: Path) -> tuple[DeviceEntry, DeviceKeys]:
-    if values.get("qr"):
-        label = parse_qr(values["qr"])
-        values.setdefault("dev_eui", label.dev_eui)
-        values["dev_eui"] = values["dev_eui"] or label.dev_eui
-        values["join_eui"] = values.get("join_eui") or label.join_eui
-    key_file = values.get("key_file")
-    codec = values.get("codec")
-    if not values.get("name") or not values.get("dev_eui"):
-        raise SettingError("name and dev_eui (or qr) are needed")
-    entry = _entry(
-        {
-            "name": values["name"],
-            "dev_eui": values["dev_eui"],
-            "join_eui": values.get("join_eui"),
-            "keys": folder / key_file if key_file else None,
-            "device_class": values.get("class"),
-            "dev_nonce": values.get("dev_nonce"),
-            "kind": values.get("kind"),
-            "decoder": values.get("decoder"),
-            "codec": folder / codec if codec else None,
-        }
-    )
-    if key_file:
-        return entry, keys_of(entry)
-    if not values.get("app_key"):
-        raise SettingError(f"device {entry.name}: app_key or key_file is needed")
-    return entry, DeviceKeys(app_key=Key.from_hex(values["app_key"], f"device {entry.name}"))
-
-
 @lorawan.command("import")
 @click.argument("file", type=click.Path(path_type=Path))
 @place
@@ -274,21 +224,7 @@ def import_(where: Place, file: Path) -> None:
     The first line names the columns, of these: name, dev_eui, join_eui, qr, app_key, key_file,
     class, dev_nonce, kind, decoder, codec. Delete the file afterwards if it holds keys.
     """
-    try:
-        text = file.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        fail(f"{file} cannot be read: {getattr(error, 'strerror', None) or 'it is not text'}")
-    rows = csv.DictReader(io.StringIO(text))
-    unknown = [one for one in rows.fieldnames or () if one not in _COLUMNS]
-    if unknown or not rows.fieldnames:
-        fail(f"{file}: no such column {unknown[:1]}; there are {', '.join(_COLUMNS)}")
-    found: list[tuple[DeviceEntry, DeviceKeys]] = []
-    for values in rows:
-        clean = {name: (value or "").strip() for name, value in values.items() if name}
-        try:
-            found.append(_row(clean, file.parent))
-        except SettingError as error:
-            fail(f"{file}, line {rows.line_num}: {error}")
+    found = read_roster(file)
     plan, now_ms = RadioPlan(where.lorawan), time.time_ns() // 1_000_000
     with _store(where, is_new=True) as store, store.transaction():
         for entry, keys in found:
