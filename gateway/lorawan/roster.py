@@ -71,8 +71,11 @@ def read_roster(file: Path) -> list[tuple[DeviceEntry, DeviceKeys]]:
         raise SettingError(f"{file} cannot be read: {reason}") from None
     rows = csv.DictReader(io.StringIO(text))
     unknown = [one for one in rows.fieldnames or () if one not in _COLUMNS]
-    if unknown or not rows.fieldnames:
-        raise SettingError(f"{file}: no such column {unknown[:1]}; there are {', '.join(_COLUMNS)}")
+    columns = ", ".join(_COLUMNS)
+    if not rows.fieldnames:
+        raise SettingError(f"{file} is empty: its first line names the columns, of {columns}")
+    if unknown:
+        raise SettingError(f"{file}: no column {unknown[0]!r}; there are {columns}")
     found: list[tuple[DeviceEntry, DeviceKeys]] = []
     for values in rows:
         clean = {name: (value or "").strip() for name, value in values.items() if name}
