@@ -1,18 +1,21 @@
-"""How fast the simulation is: `python -m tests.bench.sim [--nodes 1 10] [--hours 6]`.
+"""How fast the simulation is: `python -m tests.bench.sim [--nodes 1 10] [--hours 6] [--scenarios]`.
 
 Prints, for each number of nodes, device-days per wall second with real firmware in MicroPython
-processes, the calls between them and the simulator, and where the time went; then the cost of the
-kernel alone, of a round trip, and of the radio channel without firmware.
+processes, the calls between them and the simulator, and where the time went; the cost of the kernel
+alone, of a round trip, and of the radio channel without firmware. `--scenarios` plays every scenario
+of the project instead and exits with 1 when one fails.
 """
 
 import argparse
 import os
 import resource
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from hil.scenario import NodeEntry, Scenario
+from hil.run import run
+from hil.scenario import NodeEntry, Scenario, available, load
 from hil.unix_target import UnixNode
 from hil.world import World
 from sim.board import Board
@@ -145,12 +148,33 @@ def packets_per_s(nodes: int = 100, packets: int = 3_000) -> float:
     return packets / (time.perf_counter() - start)
 
 
+def play_all() -> int:
+    """Every scenario, the shortest first; the number that failed."""
+    failed = 0
+    for scenario in sorted((load(path) for path in available()), key=lambda s: s.duration_s):
+        result = run(scenario)
+        failed += not result.held
+        word = "held" if result.held else "FAILED"
+        print(
+            f"{scenario.name:<24} {word:<6} {result.duration_s / 3600:7.1f} h "
+            f"{result.wall_s:8.1f} s {result.duration_s / result.wall_s:8,.0f} x real",
+            flush=True,
+        )
+        for verdict in result.verdicts:
+            if not verdict.held:
+                print(f"    {verdict.what} {verdict.node}: {verdict.found}")
+    return failed
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--nodes", type=int, nargs="+", default=[1, 10])
     parser.add_argument("--hours", type=float, default=6.0)
     parser.add_argument("--river", default="golden", choices=("golden", "calm"))
+    parser.add_argument("--scenarios", action="store_true")
     options = parser.parse_args()
+    if options.scenarios:
+        sys.exit(1 if play_all() else 0)
     load = os.getloadavg()[0]
     print(f"{os.cpu_count()} cores, load {load:.1f} at the start; wall figures suffer under load")
     print(f"kernel: {kernel_events_per_s():,.0f} events/s")
