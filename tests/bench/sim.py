@@ -2,8 +2,8 @@
 
 Prints, for each number of nodes, device-days per wall second with real firmware in MicroPython
 processes, the calls between them and the simulator, and where the time went; the cost of the kernel
-alone, of a round trip, and of the radio channel without firmware. `--scenarios` plays every scenario
-of the project instead and exits with 1 when one fails.
+alone, of a round trip, and of the radio channel without firmware. `--scenarios` plays every
+scenario of the project instead and exits with 1 when one fails.
 """
 
 import argparse
