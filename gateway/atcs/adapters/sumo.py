@@ -30,6 +30,7 @@ YELLOW_S = 3.0
 MIN_GREEN_S = 5.0
 RED_S_MAX = 180.0
 MIN_RED_MS = 1000
+CLEARANCE_S = 0.0
 SATURATION_VPS = 0.52
 """Vehicles a second from one lane with a standing queue: 1,870 an hour."""
 
@@ -58,7 +59,10 @@ class Controller:
         self._lane_masks = lane_masks
         limits = Group(round(MIN_GREEN_S * 1000), round(YELLOW_S * 1000), MIN_RED_MS)
         clearance = [
-            [COMPATIBLE if i == j or allowed[i] >> j & 1 else 0 for j in range(known.count)]
+            [
+                COMPATIBLE if i == j or allowed[i] >> j & 1 else round(1000 * CLEARANCE_S)
+                for j in range(known.count)
+            ]
             for i in range(known.count)
         ]
         self.kernel = Kernel([limits] * known.count, clearance, 0, step_ms_max=1 << 40)

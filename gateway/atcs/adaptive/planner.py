@@ -16,7 +16,7 @@ from gateway.atcs.adaptive.arrivals import Lane
 
 HORIZON_S = 35.0
 STARTUP_S = 1.5
-GAP_S = 2.5
+GAP_S = 4.0
 VISITS_MAX = 16
 
 
@@ -48,7 +48,7 @@ class Tuning:
     gap_s: float = GAP_S
     startup_s: float = STARTUP_S
     hysteresis: float = 0.0
-    full_weight: float = 1.5
+    full_weight: float = 2.0
     wait_weight: float = 0.0
     phantom_s: float = 4.0
 

@@ -1,0 +1,233 @@
+"""The controller by behaviour: actuation, coordination, calendar, flood, preemption, faults."""
+
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from gateway.atcs import events as e
+from gateway.atcs.calendar import Wall, plan_name
+from gateway.atcs.controller import Controller, Inputs, Output
+from gateway.atcs.kernel import CHANGE, FLASH, GREEN, RED
+from gateway.atcs.plan import Plan
+from tests.gateway.atcs.rig import sample
+
+
+class Run:
+    """A controller driven at 10 Hz; `go` returns the last output, `log` has all events."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.controller = Controller(plan, 0)
+        self.inputs = Inputs()
+        self.now_ms = 0
+        self.log: list[e.Event] = []
+        self.output = Output(())
+
+    def go(self, seconds: float, *on: str, **inputs: Any) -> Output:
+        names = [d.name for d in self.plan.detector]
+        self.inputs.detectors = sum(1 << names.index(name) for name in on)
+        for key, value in inputs.items():
+            setattr(self.inputs, key, value)
+        for _ in range(round(seconds * 10)):
+            self.now_ms += 100
+            wall = self.inputs.wall
+            if wall is not None:
+                self.inputs.wall = Wall(wall.date, wall.weekday, wall.day_ms + 100)
+            self.output = self.controller.step(self.now_ms, self.inputs)
+            self.log += self.output.events
+        return self.output
+
+    def shows(self, name: str) -> int:
+        return self.output.lamps[self.plan.index[name]]
+
+    def codes(self) -> set[int]:
+        return {event.code for event in self.log}
+
+
+def started(name: str = "kumbasari") -> Run:
+    """A junction that has been through start-up and rests in its main entry."""
+    run = Run(sample(name))
+    run.go(60)
+    run.go(1, *(d.name for d in run.plan.detector if d.movement in ("W", "2", "6")))
+    run.go(45)
+    run.log.clear()
+    return run
+
+
+def test_start_up_is_flash_then_all_red_then_the_first_entry() -> None:
+    run = Run(sample("kumbasari"))
+    assert set(run.go(4.8).lamps) == {FLASH}
+    assert set(run.go(0.4).lamps) == {RED}
+    assert set(run.go(4.5).lamps) == {RED}
+    run.go(0.5)
+    assert run.shows("W") == GREEN and run.shows("N") == RED and run.shows("LW") == GREEN
+
+
+def test_a_call_ends_a_green_by_gap_and_a_busy_green_by_maximum() -> None:
+    run = started()
+    assert run.shows("W") == GREEN
+    run.go(44, "w-stop", "n-stop")
+    assert e.MAX_OUT not in run.codes()
+    run.go(3, "w-stop", "n-stop")
+    assert e.MAX_OUT in run.codes() and run.shows("W") == CHANGE
+    run.log.clear()
+    run.go(30)
+    assert run.shows("W") == GREEN and e.GAP_OUT in run.codes()
+
+
+def test_a_walk_is_served_with_its_whole_clearance_before_anybody_drives() -> None:
+    run = started()
+    run.go(0.3, "pw-button")
+    run.log.clear()
+    run.go(80, "w-stop")
+    times = {}
+    for event in run.log:
+        if event.parameter == run.plan.index["PW"] + 1 and event.code in (21, 22, 23):
+            times[event.code] = event.time_ms
+    west = next(
+        event.time_ms
+        for event in run.log
+        if event.code == e.BEGIN_GREEN and event.parameter == 1 and event.time_ms > times[23]
+    )
+    assert times[22] - times[21] >= 6000 and times[23] - times[22] == 12000
+    assert west >= times[23]
+
+
+def test_a_flood_closes_the_road_at_once_and_opens_it_late() -> None:
+    run = started()
+    run.controller.report_stage("kumbasari-1", 0)
+    run.go(1)
+    run.controller.report_stage("kumbasari-1", 2)
+    run.go(90, "s-stop", "n-stop", "w-stop")
+    assert run.output.closed == run.plan.mask(("S",)) and run.shows("S") == RED
+    south = run.plan.index["S"] + 1
+    since = next(ev.time_ms for ev in run.log if ev.code == e.PHASE_OMIT_ON)
+    late = [ev for ev in run.log if ev.code == e.BEGIN_GREEN and ev.parameter == south]
+    assert not [ev for ev in late if ev.time_ms > since]
+    assert run.controller.pattern == "river-closed"
+    for _ in range(10):
+        run.controller.report_stage("kumbasari-1", 1)
+        run.go(60, "w-stop")
+    assert run.output.closed
+    for _ in range(11):
+        run.controller.report_stage("kumbasari-1", 0)
+        run.go(60, "w-stop")
+    assert not run.output.closed
+
+
+def test_a_silent_flood_sensor_closes_the_road() -> None:
+    run = started()
+    run.go(900)
+    assert run.output.closed
+    notes = [ev.note for ev in run.log if ev.code == e.ALARM]
+    assert notes == ["flood riverside: closed, sensor lost"]
+
+
+def test_an_ambulance_gets_its_green_and_a_stranger_does_not() -> None:
+    run = started()
+    run.go(20, "n-stop", "s-stop")
+    assert not run.controller.request("taxi-9", "ambulance-east", 10)
+    assert run.controller.request("ambulance-01", "ambulance-east", 15)
+    for eta in range(14, 0, -1):
+        run.controller.request("ambulance-01", "ambulance-east", eta)
+        run.go(1, "n-stop", "s-stop")
+    run.go(9, "n-stop")
+    assert run.shows("E") == GREEN and run.output.mode == "preempt"
+    run.controller.passed("ambulance-01")
+    run.go(12, "n-stop")
+    assert run.output.mode == "plan"
+    codes = run.codes()
+    assert {e.PRIORITY_CHECK_IN, e.PREEMPT_ENTRY, e.PREEMPT_DWELL, e.PREEMPT_EXIT} <= codes
+    assert any("taxi-9" in ev.note for ev in run.log if ev.code == e.ALARM)
+
+
+def test_a_preempt_that_never_ends_is_given_up() -> None:
+    run = started()
+    run.go(119, preempts=1)
+    assert run.output.mode == "preempt"
+    run.go(3)
+    assert run.output.mode == "plan"
+    run.go(200, "n-stop")
+    assert run.output.mode == "plan"
+
+
+def test_holidays_win_over_weekdays_and_no_clock_runs_free() -> None:
+    plan = sample("kumbasari")
+    day_ms = 7 * 3_600_000
+    assert plan_name(plan, Wall("2026-11-24", 1, day_ms)) == "morning"
+    assert plan_name(plan, Wall("2026-11-24", 1, 3_600_000)) == "flash"
+    assert plan_name(plan, Wall("2027-03-08", 0, day_ms)) == "flash"  # nyepi, a Monday
+    assert plan_name(plan, Wall("2027-06-02", 2, day_ms)) == "free"  # galungan
+    assert plan_name(plan, None) == "free"
+
+
+def test_nyepi_flashes_through_red_and_comes_back_through_red() -> None:
+    run = started()
+    run.go(60, wall=Wall("2027-03-08", 0, 7 * 3_600_000))
+    assert set(run.output.lamps) == {FLASH} and run.output.mode == "flash"
+    run.go(0.2, wall=Wall("2027-03-09", 1, 12 * 3_600_000))
+    assert set(run.output.lamps) == {RED}
+
+
+@pytest.mark.parametrize(("name", "start_s"), [("kumbasari", 25_000), ("dual-ring", 25_010)])
+def test_coordination_gets_into_step_and_stays_there(name: str, start_s: int) -> None:
+    run = started(name)
+    wall = Wall("2026-11-24", 1, start_s * 1000)
+    everybody = [d.name for d in run.plan.detector if d.kind != "button"]
+    run.go(600, *everybody, wall=wall)
+    coordinator = run.controller.coordinator
+    assert coordinator is not None and coordinator.in_step
+    first = run.plan.entry[coordinator.coordinated].green[0]
+    begins = [
+        ev.time_ms
+        for ev in run.log
+        if ev.code == e.BEGIN_GREEN and ev.parameter == run.plan.index[first] + 1
+    ][-4:]
+    cycle_ms = coordinator.timing.cycle_s * 1000
+    for a, b in pairwise(begins):
+        assert b - a == pytest.approx(cycle_ms, abs=300)
+
+
+def test_manual_control_holds_until_the_button_and_not_for_ever() -> None:
+    run = started()
+    run.go(100, "n-stop", "s-stop", panel="manual")
+    assert run.shows("W") == GREEN
+    run.go(10, "n-stop", advance=True)
+    assert run.shows("W") == RED and run.shows("N") == GREEN
+    run.go(590, "w-stop", advance=False)
+    assert run.shows("N") == GREEN
+    run.go(60, "w-stop")
+    assert run.shows("W") == GREEN
+
+
+def test_a_stuck_detector_is_logged_and_its_road_recalled() -> None:
+    run = started()
+    run.go(310, "n-stop")
+    assert e.DETECTOR_FAULT_STUCK in run.codes()
+    run.log.clear()
+    run.go(200, "n-stop", "w-stop")
+    north = run.plan.index["N"] + 1
+    served = [v for v in run.log if v.code == e.BEGIN_GREEN and v.parameter == north]
+    assert len(served) >= 2
+
+
+def test_a_fault_in_any_decision_flashes_until_reset(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = started()
+    with monkeypatch.context() as patch:
+        patch.setattr(run.controller.sequencer, "register", None)
+        run.go(0.1)
+    assert set(run.output.lamps) == {FLASH} and run.output.mode == "fault"
+    assert any("TypeError" in ev.note for ev in run.log)
+    run.go(30)
+    assert run.output.mode == "fault"
+    run.go(0.1, reset=True)
+    run.go(12, reset=False)
+    assert run.output.mode == "plan"
+
+
+def test_a_pause_of_the_caller_flashes() -> None:
+    run = started()
+    run.now_ms += 5000
+    run.go(0.1)
+    assert run.output.mode == "fault" and set(run.output.lamps) == {FLASH}
