@@ -257,8 +257,11 @@ class Motion {
 
 // What a catalogue's device means, worked out once.
 function prepare(device) {
-  const order = device.channels.map((_, i) => i), late = (i) => ["lat", "lon"].includes(device.channels[i].kind);
-  device.order = [...order.filter((i) => !late(i)), ...order.filter(late)];
+  const order = device.channels.map((_, i) => i), kind = (i) => device.channels[i].kind;
+  device.order = [
+    ...order.filter((i) => !["lat", "lon"].includes(kind(i))),
+    ...order.filter((i) => kind(i) === "lat"), ...order.filter((i) => kind(i) === "lon"),
+  ];
   device.layout = JSON.stringify(device.channels.map((c) => [c.name, c.unit, c.decimals, c.kind]));
   device.meta = device.quality * 8 + SOURCES.indexOf(device.time_source);
   for (const c of device.channels) {

@@ -165,8 +165,11 @@ class Device:
 
     @cached_property
     def order(self) -> tuple[int, ...]:
-        """Channel indices in coding order: speed and course come before the position."""
-        late = [i for i, c in enumerate(self.channels) if c.kind in ("lat", "lon")]
+        """Channel indices in coding order: speed and course, then latitude, then longitude.
+
+        The guess of a longitude uses the latitude, which the decoder must have by then.
+        """
+        late = [i for kind in ("lat", "lon") for i, c in enumerate(self.channels) if c.kind == kind]
         return (*(i for i in range(len(self.channels)) if i not in late), *late)
 
 

@@ -4,7 +4,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.codec import Batch, BatchError, Catalogue, Record, decode, encode_batch, learned
+from gateway.codec import (
+    Batch,
+    BatchError,
+    Catalogue,
+    Channel,
+    Device,
+    Record,
+    decode,
+    encode_batch,
+    learned,
+)
 from gateway.codec.crc import crc32c
 from tests.properties.codec.strategies import cases, rows
 
@@ -27,6 +37,36 @@ def test_what_goes_in_comes_out(
     got = decode(sent.data, (catalogue,))
     same(records, got)
     assert got.number == sent.number == number % 8
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.permutations(["lat", "lon", "speed"]),
+    st.lists(
+        st.tuples(
+            st.sampled_from([0, 3, 1000, 1001, 2000, 3000]),
+            st.none() | st.tuples(st.integers(-300, 300), st.integers(-300, 300)),
+            st.none() | st.integers(0, 300),
+        ),
+        min_size=2,
+        max_size=12,
+    ),
+)
+def test_a_track_comes_out_whatever_the_order_of_its_channels(
+    kinds: list[str], fixes: list[tuple[int, tuple[int, int] | None, int | None]]
+) -> None:
+    """The decoder guesses a position from what it has by then, and from nothing else."""
+    channels = tuple(Channel(kind, "deg" if kind != "speed" else "kn", 5, kind) for kind in kinds)
+    catalogue = Catalogue(0, (Device("boat", "track", channels, 1),), 0)
+    records: list[Record] = []
+    time_ms = 0
+    for later_ms, position, speed in fixes:
+        time_ms += later_ms
+        lat, lon = position or (None, None)
+        values = {"lat": lat, "lon": lon, "speed": speed}
+        records.append(Record(0, None, time_ms, tuple(values[kind] for kind in kinds)))
+    sent = encode_batch(catalogue, records, batch_number=0)
+    same(records, decode(sent.data, (catalogue,)))
 
 
 @settings(max_examples=30, deadline=None)
