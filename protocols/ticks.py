@@ -13,9 +13,17 @@ _MASK = PERIOD_MS - 1
 
 def ticks_add(ticks_ms: int, delta_ms: int) -> int:
     """The tick `delta_ms` after `ticks_ms`; `delta_ms` is within +-2**29 - 1 ms."""
-    return (ticks_ms + delta_ms) & _MASK
+    # Half a period is taken off first: no intermediate passes 2**30 - 1, beyond which an integer
+    # of a 32-bit MicroPython is allocated on the heap.
+    middle = ticks_ms - _HALF + delta_ms
+    return middle - _HALF if middle >= _HALF else (middle + _HALF) & _MASK
 
 
 def ticks_diff(a_ms: int, b_ms: int) -> int:
     """`a_ms - b_ms` as signed milliseconds, -2**29..2**29 - 1; positive when `a_ms` is later."""
-    return ((a_ms - b_ms + _HALF) & _MASK) - _HALF
+    apart = a_ms - b_ms
+    if apart >= _HALF:
+        return apart - _HALF - _HALF
+    if apart < -_HALF:
+        return apart + _HALF + _HALF
+    return apart
