@@ -1,6 +1,8 @@
 """The `aes` factory for tests: `cryptolib` under MicroPython, `cryptography` under CPython."""
 
-try:
+import sys
+
+if sys.implementation.name == "micropython":
     import cryptolib
 
     class Block:
@@ -15,7 +17,7 @@ try:
             # A MicroPython cipher object goes one way for ever, so this is another one.
             cryptolib.aes(self._key, 1).decrypt(src, dst)
 
-except ImportError:
+else:
     from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
     class Block:
