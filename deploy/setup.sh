@@ -76,7 +76,7 @@ case "${1:-}" in
 lock)
     UV=$(find_uv)
     "$UV" pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
-        --no-annotate --group dev --extra chirpstack --extra device pyproject.toml -o requirements.lock
+        --no-annotate --group dev --extra chirpstack --extra codecs --extra device --extra labels pyproject.toml -o requirements.lock
     # SUMO is 90 MB and only the junction tests and benches drive it, so it is locked and installed apart.
     printf 'libsumo\nsumolib\n' | "$UV" pip compile -q --universal --python-version 3.11 --generate-hashes --no-header \
         --no-emit-index-url --no-annotate -c requirements.lock - -o deploy/sumo.lock
