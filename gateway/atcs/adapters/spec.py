@@ -111,6 +111,15 @@ def junction(spec: Any) -> Junction:
         for j in range(count):
             if foes[i] >> j & 1:
                 foes[j] |= 1 << i
+    if not any(foes):
+        # Nobody said what conflicts: then whatever is not green together natively does.
+        together = [1 << i for i in range(count)]
+        for state in states:
+            green = sum(1 << i for i, char in enumerate(state) if char in "Gg")
+            for i in range(count):
+                if green >> i & 1:
+                    together[i] |= green
+        foes = [(1 << count) - 1 & ~mask for mask in together]
     for mask in links_of.values():
         # Links out of one lane follow each other; no vehicle can be in two of them.
         for i in range(count):

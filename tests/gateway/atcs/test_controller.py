@@ -170,12 +170,14 @@ def test_nyepi_flashes_through_red_and_comes_back_through_red() -> None:
     assert set(run.output.lamps) == {RED}
 
 
-@pytest.mark.parametrize(("name", "start_s"), [("kumbasari", 25_000), ("dual-ring", 25_010)])
-def test_coordination_gets_into_step_and_stays_there(name: str, start_s: int) -> None:
+@pytest.mark.parametrize(
+    ("name", "start_s", "seconds"), [("kumbasari", 25_000, 600), ("dual-ring", 25_010, 850)]
+)
+def test_coordination_gets_into_step_and_stays_there(name: str, start_s: int, seconds: int) -> None:
     run = started(name)
     wall = Wall("2026-11-24", 1, start_s * 1000)
     everybody = [d.name for d in run.plan.detector if d.kind != "button"]
-    run.go(600, *everybody, wall=wall)
+    run.go(seconds, *everybody, wall=wall)
     coordinator = run.controller.coordinator
     assert coordinator is not None and coordinator.in_step
     first = run.plan.entry[coordinator.coordinated].green[0]
