@@ -206,7 +206,8 @@ class Ledger:
                     ending = True
             except queue.Empty:
                 pass
-            group.extend(self._lazy.popleft() for _ in range(len(self._lazy)))
+            # They were queued before: a later change must have the last word.
+            group = [*(self._lazy.popleft() for _ in range(len(self._lazy))), *group]
             try:
                 if group:
                     self._commit(group)

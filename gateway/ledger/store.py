@@ -204,6 +204,13 @@ class Store:
             "UPDATE reading SET pending = pending & ? WHERE id = ?", [(keep, i) for i in ids]
         )
 
+    def unmark(self, sink: str, ids: Iterable[int]) -> None:
+        """Take a confirmation back."""
+        bit = self.sink_bits[sink]
+        self._db.executemany(
+            "UPDATE reading SET pending = pending | ? WHERE id = ?", [(bit, i) for i in ids]
+        )
+
     def take(self, sink: str, before: int, limit: int) -> list[Stored]:
         """Up to `limit` readings that a sink has not confirmed, the newest below `before` first."""
         rows = self._db.execute(

@@ -6,20 +6,27 @@ it, so that a PUBACK can mark exactly these as delivered. Topics:
     tukad/SITE/catalogue            retained; what the batches' columns mean (batch format)
     tukad/SITE/batch/live           batches: newest readings
     tukad/SITE/batch/history        batches: what waited for the link, or was asked for later
+    tukad/SITE/acknowledged         from the city: which batch was decoded
     tukad/SITE/alarm/DEVICE         one JSON object an alarm, at once
     tukad/SITE/health               retained JSON; tukad/SITE/online retained "1" or "0" (will)
 """
 
 import json
+import threading
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Protocol
+from typing import Any, Protocol, cast
 
-from gateway.codec import BatchError, Catalogue, Channel, Device, Record, encode
+from gateway.codec import Batch, BatchError, Catalogue, Channel, Device, Record, encode_batch
 from gateway.ledger.store import Stored
 from gateway.model import Alarm, Reading
 
 LIVE, HISTORY = "live", "history"
+
+# A receiver keeps its last 32 batches: a reference must still be among them.
+_REFERENCE_USES_MAX = 24
+_RECENT_MAX = 64
 
 _dumps = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 
@@ -102,6 +109,13 @@ def channel(name: str) -> Channel:
     return Channel(city_name(name), unit, decimals)
 
 
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    batch: Batch
+    ids: tuple[int, ...]
+    is_built: bool  # on a reference
+
+
 class BatchFormat:
     """Compressed batches by `gateway.codec`.
 
@@ -118,6 +132,10 @@ class BatchFormat:
         self._catalogue: Catalogue | None = None
         self._columns: dict[tuple[str, str], dict[str, Channel]] = {}
         self._number = 0
+        self._lock = threading.Lock()  # long batches are made in a thread
+        self._recent: deque[_Sent] = deque(maxlen=_RECENT_MAX)
+        self._reference: Batch | None = None  # what the far application has confirmed
+        self._reference_uses = 0
         if state is not None:
             try:
                 self._use(Catalogue.from_json(state.encode()))
@@ -182,13 +200,52 @@ class BatchFormat:
         assert catalogue is not None, "learn() comes first"
         ordered = sorted(stored, key=lambda s: (s.reading.device, s.reading.sequence))
         records = [self._record(catalogue, one.reading) for one in ordered]
-        data = encode(catalogue, records, batch_number=self._number)
-        if len(data) > self._payload_max and len(ordered) > 1:
+        reference = self._usable_reference(catalogue)
+        batch = encode_batch(catalogue, records, batch_number=self._number, reference=reference)
+        if len(batch.data) > self._payload_max and len(ordered) > 1:
             middle = len(ordered) // 2
             return self.messages(klass, ordered[:middle]) + self.messages(klass, ordered[middle:])
         self._number = (self._number + 1) & 0xFF
         ids = tuple(one.id for one in ordered)
-        return [Message(f"tukad/{self._site}/batch/{klass}", data, ids)]
+        with self._lock:
+            self._reference_uses += 1
+            self._recent.append(_Sent(batch, ids, reference is not None))
+        return [Message(f"tukad/{self._site}/batch/{klass}", batch.data, ids)]
+
+    def _usable_reference(self, catalogue: Catalogue) -> Batch | None:
+        with self._lock:
+            found = self._reference
+            is_fresh = self._reference_uses < _REFERENCE_USES_MAX
+        if found is None or not is_fresh or found.catalogue.fingerprint != catalogue.fingerprint:
+            return None
+        return found
+
+    def answered(self, payload: bytes) -> list[int]:
+        """The far application's word on batches; returns the numbers that must be sent again.
+
+        `{"batch", "check"}` confirms a batch: the next ones may build on it, which makes short
+        batches much shorter. `{"refused": "reference"}` says that it lost what they build on:
+        what was built and not confirmed since is sent again, self-contained.
+        """
+        try:
+            body = cast("dict[str, Any]", json.loads(payload))
+            check = int(body.get("check", -1))
+            is_refusal = "refused" in body
+        except (ValueError, AttributeError, TypeError):
+            return []
+        with self._lock:
+            if is_refusal:
+                self._reference = None
+                again = [number for sent in self._recent if sent.is_built for number in sent.ids]
+                self._recent.clear()
+                return again
+            for index, sent in enumerate(self._recent):
+                if sent.batch.check == check and sent.batch.state is not None:
+                    self._reference, self._reference_uses = sent.batch, 0
+                    for _ in range(index + 1):  # what came before it was decoded before it
+                        self._recent.popleft()
+                    break
+        return []
 
     def _record(self, catalogue: Catalogue, reading: Reading) -> Record:
         columns = self._columns[reading.device, reading.stream]

@@ -162,6 +162,8 @@ class MqttSink:
             await self._publish(client, Message(f"tukad/{self._site}/online", b"1", retain=True))
             for message in self._format.introduce():
                 await self._publish(client, message)
+            if isinstance(self._format, BatchFormat):
+                await client.subscribe(f"tukad/{self._site}/acknowledged", 1)
             self.connected_to = url
             self.last_error = ""
             self.counters.connects += 1
@@ -202,7 +204,11 @@ class MqttSink:
     async def _watch(self, client: aiomqtt.Client) -> None:
         """Ends with an error when the connection does."""
         async for message in client.messages:
-            log.debug("mqtt.message topic=%s", message.topic)
+            if isinstance(self._format, BatchFormat):
+                again = self._format.answered(bytes(message.payload))
+                if again:
+                    log.info("mqtt.again readings=%d; the city lost a reference", len(again))
+                    await self.outbox.send_again(again)
 
     async def _send_alarms(self, client: aiomqtt.Client) -> None:
         while True:

@@ -118,6 +118,12 @@ class Outbox:
         self._held.difference_update(ids)
         self._ledger.write_soon(lambda store: store.mark(self._sink, ids))
 
+    async def send_again(self, ids: Sequence[int]) -> None:
+        """The other side lost these although it confirmed them: they count as never sent."""
+        await self._ledger.write(lambda store: store.unmark(self._sink, ids))
+        self._below = _NEWEST
+        self._has_readings.set()
+
     @property
     def is_empty(self) -> bool:
         """Nothing waits in memory and nothing is under way (history may still be in the ledger)."""

@@ -129,6 +129,20 @@ def test_a_caller_that_goes_away_does_not_stop_the_writer(tmp_path: Path) -> Non
     ledger.close()
 
 
+def test_changes_that_wait_for_a_commit_keep_their_order(tmp_path: Path) -> None:
+    ledger = open_ledger(tmp_path)
+
+    async def write() -> None:
+        for _ in range(50):
+            (one,) = await ledger.add([reading(ledger.counters.stored)])
+            ledger.write_soon(lambda store, number=one.id: store.mark("city", [number]))
+            await ledger.write(lambda store, number=one.id: store.unmark("city", [number]))
+
+    asyncio.run(write())
+    assert ledger.call(lambda store: store.waiting()) == (50, 0)
+    ledger.close()
+
+
 def test_unsent_readings_are_thinned_only_when_full_and_counted(tmp_path: Path) -> None:
     db = connect(tmp_path / "store.db")
     store = Store(db)

@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator
 from dataclasses import replace
 from pathlib import Path
 
+import aiomqtt
 import cbor2
 import pytest
 from cryptography import x509
@@ -16,6 +17,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from gateway.codec import Decoder, Refusal
+from gateway.codec import Reading as CityReading
 from gateway.ledger.ledger import Ledger
 from gateway.model import RAISED, Alarm
 from gateway.sinks.formats import BatchFormat, channel
@@ -63,7 +66,6 @@ async def running_sink(sink: MqttSink) -> AsyncGenerator[MqttSink]:
 
 
 def waiting(ledger: Ledger) -> tuple[int, int]:
-    ledger.call(lambda store: None)  # delivery marks ride on the next commit
     return ledger.call(lambda store: store.waiting())
 
 
@@ -336,3 +338,62 @@ def test_units_come_from_the_last_word_of_a_name() -> None:
     assert (channel("battery_mv").unit, channel("battery_mv").decimals) == ("V", 3)
     assert channel("battery_mv").name == "battery_v"
     assert channel("stage").unit == ""
+
+
+def test_batches_build_on_what_the_city_confirmed_and_stand_alone_when_it_lost_it(
+    tmp_path: Path,
+) -> None:
+    """Short batches become much shorter; a city that forgot gets everything again."""
+
+    async def scenario() -> None:
+        ledger = open_ledger(tmp_path, sinks=("mqtt",))
+        broker = Broker("embedded", tmp_path)
+        await broker.start()
+        sink = make_sink(ledger, f"mqtt://127.0.0.1:{broker.port}")
+        sizes: dict[int, int] = {}
+        rows: set[int] = set()
+        refused = 0
+        catalogue = b""
+        decoder = Decoder()
+        async with (
+            running_sink(sink),
+            aiomqtt.Client("127.0.0.1", broker.port) as city,
+        ):
+            await city.subscribe("tukad/test/catalogue", 1)
+            await city.subscribe("tukad/test/batch/+", 1)
+
+            async def hear(until: int, acknowledge: bool) -> None:
+                nonlocal refused, catalogue
+                while until not in rows:
+                    message = await anext(city.messages)
+                    payload = bytes(message.payload)
+                    known = decoder.counts["batches"]
+                    if message.topic.matches("tukad/test/catalogue"):
+                        catalogue = payload
+                    for item in decoder.feed(str(message.topic), payload):
+                        if isinstance(item, Refusal):
+                            refused += 1
+                            body = json.dumps({"refused": "reference"})
+                            await city.publish("tukad/test/acknowledged", body, 1)
+                        elif isinstance(item, CityReading) and item.sequence is not None:
+                            rows.add(item.sequence)
+                            sizes[item.sequence] = len(payload)
+                    if acknowledge and decoder.counts["batches"] > known:
+                        batch = decoder.references("test")[0]
+                        body = json.dumps({"batch": batch.number, "check": batch.check})
+                        await city.publish("tukad/test/acknowledged", body, 1)
+
+            async with asyncio.timeout(30):
+                for n in range(12):
+                    sink.outbox.offer(await ledger.add([reading(n, 1000 + n)]))
+                    await hear(n, acknowledge=True)
+                assert max(sizes[n] for n in range(6, 12)) <= sizes[0] - 4, sizes
+                decoder = Decoder()  # the city restarts and has forgotten everything
+                list(decoder.feed("tukad/test/catalogue", catalogue))  # it is retained
+                sink.outbox.offer(await ledger.add([reading(12, 1012), reading(13, 1013)]))
+                await hear(13, acknowledge=False)
+            assert refused and rows == set(range(14))
+        await broker.stop()
+        ledger.close()
+
+    asyncio.run(scenario())
