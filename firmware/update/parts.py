@@ -42,7 +42,8 @@ class Parts:
         self._size = size
         blank = bytes(size)
         try:
-            with open(self._path, "wb") as file:
+            file = open(self._path, "wb")  # pyright: ignore[reportUnknownVariableType]
+            with file:
                 for _ in range(count):
                     file.write(blank)
         except OSError:
@@ -51,12 +52,14 @@ class Parts:
         return self
 
     def put(self, index: int, data: bytearray) -> None:
-        with open(self._path, "r+b") as file:
+        file = open(self._path, "r+b")  # pyright: ignore[reportUnknownVariableType]
+        with file:
             file.seek(index * self._size)
             file.write(data)
 
     def get_into(self, index: int, data: bytearray) -> None:
-        with open(self._path, "rb") as file:
+        file = open(self._path, "rb")  # pyright: ignore[reportUnknownVariableType]
+        with file:
             file.seek(index * self._size)
             data[:] = file.read(len(data))
 

@@ -1,0 +1,1 @@
+"""What a technician does with a device on a cable: flash, provision, test, commission."""
