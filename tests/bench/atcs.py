@@ -111,7 +111,7 @@ def compare(quick: bool) -> None:
     """Print a row for every run, then ours against the best of the others by network."""
     from sim.junction.sumo import Outcome
 
-    demands = {"grid": (1500, 2300), "arterial": (2200, 3200), "irregular": (900, 1500)}
+    demands = {"grid": (1500, 2300), "arterial": (1100, 1600), "irregular": (900, 1500)}
     seeds = (1,) if quick else (1, 2)
     print("network demand seed controller   mean s  p95 s stops arrived/due  red s violations")
     with tempfile.TemporaryDirectory() as name:
