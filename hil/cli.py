@@ -1,4 +1,4 @@
-"""`tukad hil`: run scenarios on simulated or real hardware, list them, report on them."""
+"""`tukad hil`: run scenarios on simulated hardware, list them, report on them, serve its parts."""
 
 import sys
 import time
@@ -28,7 +28,7 @@ class ScenarioFailure(click.ClickException):
 
 @click.group()
 def hil() -> None:
-    """Hardware in the loop: firmware against simulated or real hardware."""
+    """Hardware in the loop: real firmware against simulated hardware, in virtual or real time."""
 
 
 hil.add_command(demo)
