@@ -1,4 +1,4 @@
-"""What the tracker knows about the movement: `Motion` (under way, anchored, moored) and `Contract`.
+"""The tracker's movement: `Motion` (under way, anchored, moored), `Contract`, `pack_position`.
 
 The contract: shore predicts from the last fix that was sent, by the same integer arithmetic; when
 the true position leaves that prediction by more than E metres, a fix is due.
@@ -103,3 +103,19 @@ class Contract:
     def is_broken(self, time_s: int, lat_e5: int, lon_e5: int, error_m: int) -> bool:
         """Whether a fix must go now to keep the error below `error_m`."""
         return self.error(time_s, lat_e5, lon_e5) * 100 > error_m * _MARGIN
+
+
+def pack_position(lat_e5: int, lon_e5: int, sog_dkn: "int | None") -> "tuple[int, int, int]":
+    """A position as the three values of a log row: 25 + 26 bits, and whole knots up to 30."""
+    lat = lat_e5 + 9_000_000
+    lon = lon_e5 + 18_000_000
+    knots = 31 if sog_dkn is None else min(30, sog_dkn // 10)
+    # `a` has 15 bits here, for its sign bit alone would mean "missing".
+    return lon >> 11, (lat << 7) | (knots << 2) | (lon >> 9 & 3), lon >> 1 & 0xFF
+
+
+def unpack_position(a: int, b: int, c: int) -> "tuple[int, int, int | None]":
+    """The reverse: (lat_e5, lon_e5, sog_dkn); longitude to 2e-5 degrees."""
+    knots = (b >> 2) & 31
+    lon = (a << 11) | ((b & 3) << 9) | (c << 1)
+    return (b >> 7) - 9_000_000, lon - 18_000_000, None if knots == 31 else knots * 10

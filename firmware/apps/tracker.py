@@ -15,7 +15,7 @@ from firmware import events as ev
 from firmware import hardware
 from firmware.apps.backfill import Backfill, Scratch
 from firmware.apps.fences import Fences
-from firmware.apps.motion import Contract, Motion
+from firmware.apps.motion import Contract, Motion, pack_position, unpack_position
 from firmware.boards import Board
 from firmware.clock import SOURCE_GNSS, SOURCE_NONE
 from firmware.drivers.contact import Contact
@@ -404,22 +404,6 @@ class TrackerApp(App):
         self._contract.error_m = error_m
         self._heartbeat_s = heartbeat_s
         return cmd.DONE
-
-
-def pack_position(lat_e5: int, lon_e5: int, sog_dkn: "int | None") -> "tuple[int, int, int]":
-    """A position as the three values of a log row: 25 + 26 bits, and whole knots up to 30."""
-    lat = lat_e5 + 9_000_000
-    lon = lon_e5 + 18_000_000
-    knots = 31 if sog_dkn is None else min(30, sog_dkn // 10)
-    # `a` has 15 bits here, for its sign bit alone would mean "missing".
-    return lon >> 11, (lat << 7) | (knots << 2) | (lon >> 9 & 3), lon >> 1 & 0xFF
-
-
-def unpack_position(a: int, b: int, c: int) -> "tuple[int, int, int | None]":
-    """The reverse: (lat_e5, lon_e5, sog_dkn); longitude to 2e-5 degrees."""
-    knots = (b >> 2) & 31
-    lon = (a << 11) | ((b & 3) << 9) | (c << 1)
-    return (b >> 7) - 9_000_000, lon - 18_000_000, None if knots == 31 else knots * 10
 
 
 class TrackScratch(Scratch):
