@@ -7,6 +7,7 @@ polled and never arrived can be told from one that was never polled.
 
 import asyncio
 import contextlib
+import ctypes
 import json
 import os
 import resource
@@ -97,6 +98,11 @@ class ModbusPeer:
             writer.write(struct.pack(">HHHB", transaction, 0, len(body) + 1, unit) + body)
 
 
+def _die_with_parent() -> None:
+    """In the child: SIGTERM when the parent ends (prctl PR_SET_PDEATHSIG)."""
+    ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+
+
 class Broker:
     """A broker of its own process on a fixed port, so that it can be killed and come back."""
 
@@ -119,14 +125,21 @@ class Broker:
             )
             command = [str(MOSQUITTO), "-c", str(config)]
         else:
-            code = (
-                "from iotcore import Broker; "
-                f"Broker(port={self.port}, listen='127.0.0.1', max_payload_size=1048576,"
-                " max_inflight_count=500).run_forever()"
-            )
-            command = [sys.executable, "-c", code]
+            options = {
+                "listen": "127.0.0.1",
+                "port": self.port,
+                "max_payload_size": 1_048_576,
+                "max_inflight_count": 500,
+            }
+            code = "from iotcore._serve import main; main()"
+            command = [sys.executable, "-c", code, json.dumps(options)]
+        # Whatever becomes of the test, the broker ends with it: by the end of its input, or by
+        # the kernel.
         self._process = await asyncio.create_subprocess_exec(
-            *command, stderr=asyncio.subprocess.DEVNULL
+            *command,
+            stdin=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+            preexec_fn=_die_with_parent,
         )
         async with asyncio.timeout(10):
             while True:
@@ -145,6 +158,8 @@ class Broker:
             with contextlib.suppress(ProcessLookupError):
                 process.send_signal(number)
             await process.wait()
+            if process.stdin is not None:
+                process.stdin.close()
 
 
 class Link:
@@ -339,6 +354,7 @@ class AgentProcess:
             "run",
             self.config,
             stderr=asyncio.subprocess.PIPE,
+            preexec_fn=_die_with_parent,
             env=os.environ | {"PYTHONUNBUFFERED": "1"},
         )
 
