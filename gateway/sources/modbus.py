@@ -172,7 +172,11 @@ class ModbusSource:
     async def run(self, accept: Accept) -> None:
         """Poll until cancelled; a port that goes away is opened again."""
         for unit in self.units:
-            unit.sequence = self._next_sequence(unit.sensor.name, unit.sensor.profile)
+            # After a restart of this part alone, readings in memory are ahead of the ledger.
+            following = self._next_sequence(unit.sensor.name, unit.sensor.profile)
+            unit.sequence = max(unit.sequence, following)
+        if self._held:
+            self._has_held.set()
         async with asyncio.TaskGroup() as group:
             group.create_task(self._hand_over(accept), name=f"{self.name}.hand_over")
             await self._keep_open()

@@ -8,18 +8,21 @@ Environment: KILLS (default 40), BACKLOG (default 50000 samples), SECONDS (defau
 import asyncio
 import contextlib
 import os
+import pty
 import random
 import re
 import signal
 import statistics
 import tempfile
 import time
+import tty
 from pathlib import Path
 from typing import Any
 
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.retention import Retention
 from gateway.model import Reading
+from gateway.sources.line import open_line
 from tests.gateway.peers import MOSQUITTO, AgentProcess, Broker, City, ModbusPeer, running
 
 KILLS = int(os.environ.get("KILLS", "40"))
@@ -227,6 +230,43 @@ async def kills() -> dict[str, int]:
             }
 
 
+async def bus_share(baud: int) -> tuple[float, float]:
+    """Polls of ten registers a second over a serial line with the wire's own timing, and the share
+    of what that wire allows: request, reply and twice 3.5 characters of silence, no turnaround."""
+    master, slave = pty.openpty()
+    tty.setraw(slave)
+    loop = asyncio.get_running_loop()
+    character_s = 10 / baud
+    gap_s = max(3.5 * character_s, 0.00175)
+    body = bytes([1, 3, 20]) + bytes(20)
+    crc = 0xFFFF
+    for byte in body:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0xA001 if crc & 1 else 0)
+    reply = body + crc.to_bytes(2, "little")
+    wire_s = (8 + len(reply)) * character_s + gap_s
+
+    def answer() -> None:
+        os.read(master, 300)
+        loop.call_later(wire_s, os.write, master, reply)
+
+    loop.add_reader(master, answer)
+    line = open_line(os.ttyname(slave), baud, "8N1")
+    await line.open()
+    began = time.monotonic()
+    count = 0
+    while time.monotonic() - began < 3:
+        await line.read(1, 3, 0, 10, 1.0)
+        count += 1
+    rate = count / (time.monotonic() - began)
+    line.close()
+    loop.remove_reader(master)
+    os.close(master)
+    os.close(slave)
+    return rate, rate * (wire_s + gap_s)
+
+
 def fsyncs() -> float:
     """Append and fdatasync a second: the floor of this disk."""
     with tempfile.TemporaryDirectory() as name, (Path(name) / "f").open("wb", buffering=0) as file:
@@ -267,6 +307,9 @@ def main() -> None:
         f" CPU-s/1000 {d['cpu']:.3f}, RSS {d['rss']:.0f} MB"
     )
     print(f"alarm through that backlog: {d['alarm']:.0f} ms from the poll to the city")
+    for baud in (9600, 19200, 115200):
+        rate, share = asyncio.run(bus_share(baud))
+        print(f"RTU at {baud} baud: {rate:.0f} polls of 10 registers/s, {share:.0%} of the wire's")
     k = asyncio.run(kills())
     print(
         f"{KILLS} x SIGKILL under load: {k['rows']:,} samples, {k['lost']} lost,"

@@ -279,6 +279,47 @@ def test_readings_are_numbered_without_holes_from_where_the_ledger_stands() -> N
         assert numbers == list(range(100, 100 + len(numbers)))
 
 
+def test_a_failing_ledger_costs_no_reading_and_no_number_twice() -> None:
+    """The part fails and is started again; what it had in memory keeps its numbers."""
+    peer = ModbusPeer()
+    got: list[Reading] = []
+    calls = 0
+
+    async def run() -> None:
+        await peer.start()
+        bus = Bus(name="bus", port=f"tcp://127.0.0.1:{peer.port}", sensor=sensors(1))
+        source = ModbusSource(bus, WallClock(), lambda _device, _stream: len(got))
+        done = asyncio.Event()
+
+        async def accept(readings: Sequence[Reading]) -> None:
+            nonlocal calls
+            calls += 1
+            if calls % 3 == 0:
+                raise RuntimeError("database is locked")
+            got.extend(readings)
+            if len(got) > 30:
+                done.set()
+
+        async def keep() -> None:
+            while not done.is_set():
+                try:
+                    await source.run(accept)
+                except ExceptionGroup:
+                    await asyncio.sleep(0.06)
+
+        task = asyncio.create_task(keep())
+        async with asyncio.timeout(20):
+            await done.wait()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await peer.stop()
+
+    asyncio.run(run())
+    assert [one.sequence for one in got] == list(range(len(got)))
+    counts = [one.values["answers"] for one in got]
+    assert counts == sorted(set(counts))
+
+
 def test_a_dead_unit_is_asked_ever_more_rarely_while_the_others_are_polled() -> None:
     def answer(unit: int, _address: int, _count: int) -> list[int] | None:
         return None if unit == 2 else [0, 1]
