@@ -358,6 +358,12 @@ class AgentProcess:
             env=os.environ | {"PYTHONUNBUFFERED": "1"},
         )
 
+    def children(self) -> list[int]:
+        """The processes that it started."""
+        assert self._process is not None
+        pid = self._process.pid
+        return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
     def send(self, number: int) -> None:
         """Send it a signal."""
         assert self._process is not None

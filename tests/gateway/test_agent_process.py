@@ -1,6 +1,7 @@
 """The agent as a process, with everything going wrong around it: nothing stored is ever lost."""
 
 import asyncio
+import os
 import random
 import signal
 import subprocess
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.ledger.audit import audit
 from tests.gateway.peers import (
     MOSQUITTO,
     TUKAD,
@@ -218,6 +220,30 @@ def test_the_embedded_broker_serves_and_ends_with_the_agent(tmp_path: Path) -> N
             await peer.stop()
 
     assert b"Traceback" not in asyncio.run(scenario())
+
+
+def test_an_embedded_broker_that_dies_is_started_again_and_nothing_stored_is_lost(
+    tmp_path: Path,
+) -> None:
+    async def scenario() -> None:
+        peer, port = ModbusPeer(), free_port()
+        await peer.start()
+        config = write_config(tmp_path, 'url = "embedded"', peer.port)
+        config.write_text(config.read_text() + f'[broker]\nbind = "127.0.0.1:{port}"\n')
+        try:
+            async with running(config) as agent, City(port).listening() as city:
+                await city.until(lambda: len(city.rows) > 20)
+                for child in agent.children():
+                    os.kill(child, signal.SIGKILL)
+                seen = peer.answers[1]
+                await city.until(lambda: city.latest("unit-1") > seen + 10)
+                assert await agent.end() == 0
+            lines = audit(tmp_path / "data" / "ledger.db")
+            assert all(line.waiting == 0 and line.completeness == 1 for line in lines)
+        finally:
+            await peer.stop()
+
+    asyncio.run(scenario())
 
 
 def test_a_reload_takes_a_good_file_refuses_a_wrong_one_and_loses_nothing(tmp_path: Path) -> None:
