@@ -10,6 +10,7 @@ import ast
 import errno
 import hashlib
 import os
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
@@ -74,9 +75,13 @@ def ports() -> list[str]:
 
 
 class Link:
-    """One board, as a context manager. `root` is its file system's top ("" or "/...")."""
+    """One board, as a context manager. `root` is its file system's top ("" or "/...").
 
-    def __init__(self, port: str, root: str = "/") -> None:
+    Not to be held open while a person thinks: the watchdog bites after 8 s without a command.
+    """
+
+    def __init__(self, port: str, root: str = "/", patience_s: float = 0) -> None:
+        """Open `port`, again for `patience_s` when it is not there: a reset takes USB away."""
         try:
             from mpremote.transport import TransportError
             from mpremote.transport_serial import SerialTransport
@@ -85,10 +90,15 @@ class Link:
         self.root = root if root.endswith("/") else root + "/"
         self.port = port
         self._failures: tuple[type[Exception], ...] = (TransportError, OSError)
-        try:
-            self._link: Any = SerialTransport(port, timeout=5)
-        except self._failures as error:
-            raise _explain(port, error) from None
+        end = time.monotonic() + patience_s
+        while True:
+            try:
+                self._link: Any = SerialTransport(port, timeout=5)
+                break
+            except self._failures as error:
+                if time.monotonic() >= end:
+                    raise _explain(port, error) from None
+                time.sleep(0.5)
         try:
             self._link.enter_raw_repl(soft_reset=False)
             self._link.exec(_HELPERS)

@@ -54,7 +54,7 @@ class UART:
         return None
     read = readinto
 def reset():
-    raise SystemExit
+    pass
 def reset_cause():
     return 1
 """

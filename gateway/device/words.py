@@ -1,0 +1,143 @@
+"""What the technician reads, in English and Indonesian: `say(language, key, ...)`."""
+
+LANGUAGES = ("en", "id")
+_WORDS = {
+    # verdicts of the self-test
+    "good": ("GOOD", "BAIK"),
+    "check": ("CHECK", "PERIKSA"),
+    "broken": ("BROKEN", "RUSAK"),
+    "all_good": (
+        "everything that can be tested here works",
+        "semua yang dapat diuji di sini bekerja",
+    ),
+    "no_settings": (
+        "the device has no good settings ({settings}): provision it",
+        "perangkat belum punya pengaturan yang benar ({settings}): lakukan provisioning",
+    ),
+    "no_radio": (
+        "the radio does not answer ({radio}): check module and antenna, or replace the board",
+        "radio tidak menjawab ({radio}): periksa modul dan antena, atau ganti papan",
+    ),
+    "flash_failed": (
+        "the memory does not store ({flash}): replace the board",
+        "memori tidak dapat menyimpan ({flash}): ganti papan",
+    ),
+    "no_sensor": (
+        "the level sensor does not answer: check cable A/B, supply, address, baud and parity",
+        "sensor muka air tidak menjawab: periksa kabel A/B, daya, alamat, baud, dan paritas",
+    ),
+    "safe_mode": (
+        "the program crashed {streak} times in a row ({crash}): download the log and report it",
+        "program gagal {streak} kali berturut-turut ({crash}): unduh log dan laporkan",
+    ),
+    "no_supply": (
+        "the supply cannot be measured ({supply}): check the board",
+        "daya tidak dapat diukur ({supply}): periksa papan",
+    ),
+    "refused": (
+        "new settings were refused ({refused}): the old ones are in force",
+        "pengaturan baru ditolak ({refused}): pengaturan lama tetap berlaku",
+    ),
+    "sensor_gaps": (
+        "only {valid} of {asked} sensor readings are valid: check cable, beam and power",
+        "hanya {valid} dari {asked} bacaan sensor sah: periksa kabel, arah sensor, dan daya",
+    ),
+    "sensor_noise": (
+        "the level jumps by {spread_mm} mm: check for obstacles, and that the mount is firm",
+        "muka air berubah {spread_mm} mm: periksa halangan di depan sensor dan kekuatan dudukan",
+    ),
+    "battery_low": (
+        "the battery is low ({battery_mv} mV): charge or replace it",
+        "baterai lemah ({battery_mv} mV): isi ulang atau ganti",
+    ),
+    "battery_sags": (
+        "the voltage falls to {load_mv} mV under load: check battery and terminals",
+        "tegangan turun menjadi {load_mv} mV saat berbeban: periksa baterai dan terminal",
+    ),
+    "flash_full": (
+        "only {flash_kib} KiB of memory are free: an update will not fit",
+        "memori tersisa hanya {flash_kib} KiB: pembaruan tidak akan muat",
+    ),
+    "float_wet": (
+        "the float switch says wet (AWAS): check the switch if it hangs dry",
+        "sakelar pelampung basah (AWAS): periksa sakelarnya bila tergantung kering",
+    ),
+    "crashed": (
+        "the program crashed before ({crash}): download the log and report it",
+        "program pernah gagal ({crash}): unduh log dan laporkan",
+    ),
+    # steps of commissioning
+    "step_identity": (
+        "Is this the right device? DevEUI {dev_eui}",
+        "Apakah perangkatnya benar? DevEUI {dev_eui}",
+    ),
+    "step_clock": (
+        "Does this clock agree with yours (UTC)? {clock}",
+        "Apakah jam ini cocok (UTC)? {clock}",
+    ),
+    "step_test": ("Self-test", "Uji mandiri"),
+    "step_staff": (
+        "Staff gauge: read it now, in mm above station zero (device: {level_mm}; empty: enough)",
+        "Papan duga: baca sekarang, dalam mm di atas nol stasiun (alat: {level_mm}; kosong: cukup)",
+    ),
+    "step_thresholds": (
+        "Second person: are waspada/siaga/awas = {stages} mm right? Your name (empty: no)",
+        "Orang kedua: apakah waspada/siaga/awas = {stages} mm benar? Nama Anda (kosong: tidak)",
+    ),
+    "step_siren_silent": (
+        "Siren: silent test passed (relay clicked, no sound)?",
+        "Sirene: uji senyap berhasil (relai berbunyi, tanpa suara)?",
+    ),
+    "step_siren_audible": (
+        "Siren: audible test, dBC at 30 m (0: not done)",
+        "Sirene: uji suara, dBC pada 30 m (0: tidak dilakukan)",
+    ),
+    "step_link": (
+        "Link check from the gateway: margin in dB, number of gateways (as 12 2)",
+        "Link check dari gateway: margin dB dan jumlah gateway (misalnya 12 2)",
+    ),
+    "step_place": (
+        "Position and next visit (as -8.65,115.21 2027-05-01)",
+        "Posisi dan kunjungan berikutnya (misalnya -8.65,115.21 2027-05-01)",
+    ),
+    "refused_identity": ("not the device that was meant", "bukan perangkat yang dimaksud"),
+    "refused_clock": ("the clock is not right", "jam tidak benar"),
+    "refused_test": ("the self-test says broken", "uji mandiri: rusak"),
+    "refused_staff_few": (
+        "{count} staff gauge readings; at least 3 are needed",
+        "{count} bacaan papan duga; paling sedikit 3",
+    ),
+    "refused_staff_spread": (
+        "the differences spread by {spread_mm} mm, 10 at most: wait for calmer water, read again",
+        "selisihnya menyebar {spread_mm} mm, paling banyak 10: tunggu air tenang, baca lagi",
+    ),
+    "refused_thresholds": (
+        "the thresholds were not confirmed by a second person",
+        "ambang belum disetujui orang kedua",
+    ),
+    "refused_siren_silent": ("the silent test of the siren failed", "uji senyap sirene gagal"),
+    "refused_siren_audible": (
+        "the siren was heard with {dbc} dBC; at least 70 are needed",
+        "sirene terukur {dbc} dBC; paling sedikit 70",
+    ),
+    "refused_link": (
+        "link margin {margin_db} dB by {gateways} gateways; at least 10 dB by one are needed",
+        "margin {margin_db} dB oleh {gateways} gateway; paling sedikit 10 dB oleh satu",
+    ),
+    "refused_place": ("position or date cannot be read", "posisi atau tanggal tidak terbaca"),
+    "certified": ("certificate {path}", "sertifikat {path}"),
+    "offset": (
+        "set sensor_height_mm to {height_mm} (it was {old_mm})",
+        "ubah sensor_height_mm menjadi {height_mm} (sebelumnya {old_mm})",
+    ),
+}
+
+
+def say(language: str, key: str, **values: object) -> str:
+    """The text `key`; unknown values in it are a bug and raise KeyError."""
+    return _WORDS[key][LANGUAGES.index(language)].format(**values)
+
+
+def all_keys() -> tuple[str, ...]:
+    """All texts there are, for tests."""
+    return tuple(_WORDS)
