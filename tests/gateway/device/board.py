@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tests.micropython.interpreter import micropython
 
-# What the loader and the probe touch of `machine`; the chips answer nothing but zeros.
+# What the loader and the probe touch of `machine`; the radio answers nothing but zeros.
 MACHINE = """
 class WDT:
     def __init__(self, timeout=0):
@@ -44,15 +44,27 @@ class ADC:
     def read_u16(self):
         return 25700
 class UART:
+    # A Modbus sensor at the other end: 2000 in every register asked for.
     def __init__(self, *args, **kwargs):
-        pass
+        self.waiting = b""
+    init = flush = lambda self, *args: None
     def any(self):
-        return 0
+        return len(self.waiting)
     def write(self, data):
+        count = data[5]
+        out = bytes((data[0], data[1], 2 * count)) + b"\\x07\\xd0" * count
+        crc = 0xFFFF
+        for byte in out:
+            crc ^= byte
+            for _ in range(8):
+                crc = crc >> 1 ^ (0xA001 if crc & 1 else 0)
+        self.waiting = out + bytes((crc & 255, crc >> 8))
         return len(data)
-    def readinto(self, *args):
-        return None
-    read = readinto
+    def readinto(self, into, count=64):
+        piece = self.waiting[:count]
+        into[: len(piece)] = piece
+        self.waiting = self.waiting[len(piece) :]
+        return len(piece)
 def reset():
     pass
 def reset_cause():

@@ -12,6 +12,7 @@ from gateway.cli.device import device
 from gateway.device import provision as making
 from gateway.device.link import DeviceError
 from gateway.device.provision import draw, label_text, provision, settings_file, value_of
+from gateway.device.release import compile_tree
 from gateway.lorawan.keys import parse_qr, read_key_file
 from tests.gateway.device.board import board
 
@@ -148,6 +149,27 @@ def test_self_test_speaks_both_languages(tmp_path: Path) -> None:
         application(flash, "firmware/update/probe.py", PROBE.replace('"valid": 100', '"valid": 0'))
         code, said = run("test", "--port", port, "--root", flash)
         assert code == 2 and said.startswith("BROKEN: the level sensor does not answer")
+
+
+def test_the_real_self_test_names_the_part_that_is_not_there(tmp_path: Path) -> None:
+    with board(tmp_path) as (port, flash):
+        for name, content in compile_tree(Path(__file__).parents[3]).items():
+            path = flash / "app.a" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+        code, said = run("test", "--port", port, "--root", flash)
+        assert code == 2 and "no good settings (no settings: write settings.new)" in said
+        values = {"role": "flood", "board": "unix-pico", "name": "x", "dev_eui": "02" * 8}
+        values |= {"join_eui": "00" * 8, "app_key": "01" * 16, "burst_gap_ms": 20}
+        (flash / "settings.new").write_bytes(settings_file(values))
+        code, said = run("test", "--port", port, "--root", flash, "--json")
+        found = json.loads(said)
+        assert (code, found["reason"]) == (2, "no_radio"), found
+        assert found.get("sensor") is None, found["sensor"]
+        assert (found["asked"], found["valid"], found["float_wet"]) == (100, 100, 1)
+        assert (found["median_mm"], found["spread_mm"]) == (3000, 0)
+        assert 3500 < found["battery_mv"] < 4000 and found["flash"] == ""
+        assert found["dev_eui"] == "02" * 8 and "app_key" not in found
 
 
 def test_the_log_is_downloaded(tmp_path: Path) -> None:
