@@ -231,7 +231,9 @@ class Agent:
                 service = open_service(self.settings.lorawan, self._folder)
             except SettingError as error:
                 raise ConfigError(f"{self._file}: {error}") from None
-            self.lorawan = LorawanSource(service, self.ledger, self._clock)
+            self.lorawan = LorawanSource(
+                service, self.ledger, self._clock, self.settings.gateway.site_e5()
+            )
             wanted = {d.name: d.interval_s for d in self.settings.device if d.backfill}
             self.backfill = Backfill(self.settings.backfill, self.ledger, service, wanted)
 

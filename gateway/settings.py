@@ -40,6 +40,13 @@ class GatewaySettings:
     )
     utc_offset_h: float = setting(8.0, low=-12, high=14, unit="h", doc="local time in texts")
     zone: str = setting("WITA", doc="name of local time in texts")
+    latitude_deg: float | None = setting(
+        None, low=-90, high=90, unit="deg", doc="of the gateway: trackers send positions near it"
+    )
+    longitude_deg: float | None = setting(
+        None, low=-180, high=180, unit="deg", doc="of the gateway"
+    )
+
     status_bind: str = setting(
         "127.0.0.1:9470",
         doc='OpenMetrics and health over HTTP, "" for none',
@@ -48,6 +55,16 @@ class GatewaySettings:
     drain_s: float = setting(
         5.0, low=0, high=300, unit="s", doc="at the end, wait so long for confirmations"
     )
+
+    def __post_init__(self) -> None:
+        if (self.latitude_deg is None) != (self.longitude_deg is None):
+            raise ValueError("latitude_deg and longitude_deg go together")
+
+    def site_e5(self) -> tuple[int, int] | None:
+        """Latitude and longitude in 1e-5 degrees, if both are set."""
+        if self.latitude_deg is None or self.longitude_deg is None:
+            return None
+        return round(self.latitude_deg * 1e5), round(self.longitude_deg * 1e5)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -36,6 +36,7 @@ from protocols.payload.track import TrackFix, TrackFrame, decode_track
 log = logging.getLogger("tukad.lorawan")
 
 FLOOD, TRACK, STATUS, EVENT, ANSWER = "flood", "track", "status", "event", "answer"
+_NUMBERS_APART = 8192  # half of what the low bits in a frame tell apart
 
 
 @dataclass(slots=True)
@@ -43,7 +44,7 @@ class _Last:
     """The newest reading known of a stream."""
 
     sequence: int
-    time_s: int  # since 2020
+    time_s: int | None  # since 2020; None when only the number is known, from a status frame
     lat_e5: int | None = None
     lon_e5: int | None = None
 
@@ -51,8 +52,20 @@ class _Last:
 class LorawanSource:
     """A `gateway.model.Source` for every device of the network server."""
 
-    def __init__(self, service: NetworkServerService, ledger: Ledger, clock: WallClock) -> None:
+    def __init__(
+        self,
+        service: NetworkServerService,
+        ledger: Ledger,
+        clock: WallClock,
+        site_e5: tuple[int, int] | None = None,
+    ) -> None:
+        """`site_e5`: where the gateway is, latitude and longitude in 1e-5 degrees.
+
+        A tracker sends its position modulo 2.62 degrees; that of a device whose last position is
+        not known is then the one near the gateway.
+        """
         self.service = service
+        self._site_e5 = site_e5 or (None, None)
         self._ledger = ledger
         self._clock = clock
         self._accept: Accept
@@ -100,22 +113,15 @@ class LorawanSource:
             return self._flood(uplink, decode_flood(uplink.payload, received_s, *known))
         if uplink.f_port == PORT_TRACK:
             last = await self._last_of(uplink.device, TRACK)
-            if last is None:
-                frame = decode_track(uplink.payload, received_s)
-            else:
-                frame = decode_track(
-                    uplink.payload,
-                    received_s,
-                    last.lat_e5,
-                    last.lon_e5,
-                    last.sequence,
-                    last.time_s,
-                )
-            return self._track(uplink, frame)
+            near = self._near(last)
+            known = (None, None) if last is None else (last.sequence, last.time_s)
+            return self._track(uplink, decode_track(uplink.payload, received_s, *near, *known))
         if uplink.f_port == PORT_BACKFILL:
             return await self._backfill(uplink)
         if uplink.f_port == PORT_STATUS:
-            return [self._single(uplink, STATUS, decode_status(uplink.payload))]
+            found = decode_status(uplink.payload)
+            await self._note_log(uplink.device, found)
+            return [self._single(uplink, STATUS, found)]
         if uplink.f_port == PORT_EVENT:
             return [self._single(uplink, EVENT, decode_event(uplink.payload, received_s))]
         if uplink.f_port == PORT_ANSWER:
@@ -130,6 +136,32 @@ class LorawanSource:
             if reading is not None:
                 self._note(reading)
         return self._last[key]
+
+    def _near(self, last: _Last | None) -> tuple[int | None, int | None]:
+        """The position that one given modulo 2.62 degrees is near to."""
+        if last is None or last.lat_e5 is None or last.lon_e5 is None:
+            return self._site_e5
+        return last.lat_e5, last.lon_e5
+
+    async def _note_log(self, device: str, found: Mapping[str, int | None]) -> None:
+        """Believe a status frame's own number of the newest reading where ours is far off.
+
+        Frames carry the low bits alone: a gateway that is new to a device which has been
+        measuring for weeks would number its readings a multiple of 16,384 too low.
+        """
+        sequence = found.get("sequence")
+        if sequence is None:
+            return
+        # The page does not say what it counts: what the device has sent, or either if nothing yet.
+        both = [(stream, await self._last_of(device, stream)) for stream in (FLOOD, TRACK)]
+        for stream, last in [pair for pair in both if pair[1] is not None] or both:
+            if last is None:
+                self._last[device, stream] = _Last(sequence, None)
+            elif abs(sequence - last.sequence) > _NUMBERS_APART:
+                log.warning(
+                    "lorawan.renumbered device=%s from=%d to=%d", device, last.sequence, sequence
+                )
+                self._last[device, stream] = _Last(sequence, None, last.lat_e5, last.lon_e5)
 
     def _note(self, reading: Reading) -> None:
         """Remember the newest reading of a stream: the next frame is unwrapped against it."""
@@ -174,15 +206,15 @@ class LorawanSource:
 
     async def _backfill(self, uplink: Uplink) -> list[Reading]:
         device = uplink.device
-        last = await self._last_of(device, FLOOD) or await self._last_of(device, TRACK)
+        flood, track = await self._last_of(device, FLOOD), await self._last_of(device, TRACK)
+        last = track if track is not None and track.lat_e5 is not None else flood or track
         if last is None:
             raise RemoteError("no_reference", "back-fill of a device that sent nothing else yet")
         answer = decode_backfill(
             uplink.payload,
             uplink.received_ms // 1000 - EPOCH_UNIX_S,
             last.sequence,
-            last.lat_e5,
-            last.lon_e5,
+            *self._near(last),
         )
         if answer.kind == "missing":
             first, count = answer.first_sequence, answer.count

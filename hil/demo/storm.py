@@ -112,6 +112,8 @@ def write_config(
         f'site = "{SITE}"',
         'data_dir = "data"',
         'status_bind = ""',
+        "latitude_deg = -8.72",
+        "longitude_deg = 115.2",
         "[mqtt]",
         f"url = {json.dumps(broker)}",
         "required_at_start = true",
@@ -189,7 +191,11 @@ class Demo:
             storm_speed=speed,
             storm_from_h=STORM_FROM_H,
             storm_to_h=STORM_TO_H,
-            settings={"intervals_s": [10, 10, 10, 10], "report_max_s": 60},
+            settings={
+                "intervals_s": [10, 10, 10, 10],
+                "report_max_s": 60,
+                "jump_mm": 3000,  # at this speed every step would be one
+            },
             tracker_settings={"error_m": 25, "heartbeat_s": 60, "fix_s": 5},
             trace=self.folder / "trace.jsonl",
         )

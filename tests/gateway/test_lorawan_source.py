@@ -22,7 +22,11 @@ from protocols.payload.ports import (
     PORT_COMMAND,
     PORT_EVENT,
     PORT_FLOOD,
+    PORT_STATUS,
+    PORT_TRACK,
 )
+from protocols.payload.status import PAGE_LOG, Status, StatusEncoder
+from protocols.payload.track import TrackEncoder, TrackRing
 from tests.gateway.samples import START_MS, open_ledger
 
 START_S = START_MS // 1000 - EPOCH_UNIX_S
@@ -107,10 +111,10 @@ class Node:
 class Bench:
     """Source, ledger and server put together."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, site_e5: tuple[int, int] | None = None) -> None:
         self.ledger: Ledger = open_ledger(folder)
         self.server = Server()
-        self.source = LorawanSource(self.server, self.ledger, WallClock())
+        self.source = LorawanSource(self.server, self.ledger, WallClock(), site_e5)
         self.got: list[Reading] = []
 
     async def __aenter__(self) -> "Bench":
@@ -260,3 +264,48 @@ def test_events_and_garbage(tmp_path: Path) -> None:
             assert sum(bench.source.undecoded.values()) == 2 and len(bench.got) == 1
 
     asyncio.run(scenario())
+
+
+def test_a_gateway_new_to_an_old_device_numbers_its_readings_by_the_status_frame(
+    tmp_path: Path,
+) -> None:
+    async def scenario() -> None:
+        async with Bench(tmp_path) as bench:
+            node, first = Node(), 100_000
+            status = Status()
+            status.sequence = first - 1
+            encoder = StatusEncoder(status)
+            encoder.page = PAGE_LOG
+            buf = bytearray(11)
+            length = encoder.encode_into(buf, 11)
+            await bench.server.on_uplink(node.uplink(PORT_STATUS, bytes(buf[:length])))
+            for step in range(3):
+                node.now_s = START_S + step * INTERVAL_S
+                node.ring.push(first + step, node.now_s, 700 + step, 0)
+            await bench.server.on_uplink(node.frame())
+            levels = {one.sequence: one.values for one in bench.got if one.stream == "flood"}
+            assert set(levels) == {first, first + 1, first + 2}
+            assert levels[first + 2]["level_mm"] == 702
+
+    asyncio.run(scenario())
+
+
+def test_a_tracker_whose_first_position_was_lost_is_found_near_the_gateway(tmp_path: Path) -> None:
+    async def scenario(site_e5: tuple[int, int] | None) -> list[Reading]:
+        async with Bench(tmp_path / str(site_e5), site_e5) as bench:
+            node, ring = Node(), TrackRing(16)
+            encoder = TrackEncoder(ring)
+            buf = bytearray(51)
+            for step in range(2):
+                time_s = START_S // 10 * 10 + 60 * step
+                lat_e5, lon_e5 = -874_400 - 90 * step, 11_521_200 + 80 * step
+                ring.push(step, time_s, lat_e5, lon_e5, 50, 120)
+                length = encoder.encode_into(buf, 11)
+            node.now_s = START_S + 60  # the first frame, with the whole position, never came
+            await bench.server.on_uplink(node.uplink(PORT_TRACK, bytes(buf[:length])))
+            return bench.got
+
+    got = asyncio.run(scenario((-872_000, 11_520_000)))
+    newest = max(got, key=lambda one: one.sequence)
+    assert (newest.values["lat_e5"], newest.values["lon_e5"]) == (-874_490, 11_521_280)
+    assert asyncio.run(scenario(None)) == [], "without a site there is nothing to be near to"
