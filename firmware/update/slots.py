@@ -110,14 +110,22 @@ class Slots:
         self.save()
 
     def confirm(self) -> None:
-        """The running release has proved itself; nothing happens when it had before."""
+        """The running release has proved itself; nothing happens when it had before.
+
+        Raises OSError when the flash fails; it is on trial still, then.
+        """
         selection = self.selection
         if not selection.is_trial:
             return
+        attempts, floor = selection.attempts, selection.floor
         selection.is_trial = False
         selection.attempts = 0
-        selection.floor = max(selection.floor, selection.version)
-        self.save()
+        selection.floor = max(floor, selection.version)
+        try:
+            self.save()
+        except OSError:
+            selection.is_trial, selection.attempts, selection.floor = True, attempts, floor
+            raise
 
     def manifest(self, folder: str) -> "Manifest | None":
         """What is in a slot; None when nothing whole is."""

@@ -2,11 +2,13 @@
 
 import os
 
+from firmware.update.agent import GO_ON, START_AGAIN, Updates, is_fitted
+from firmware.update.health import LIMIT_S, SETTLED_S
 from firmware.update.install import PACKAGE, install
-from firmware.update.parts import PART, ROOM_MAX, Parts
+from firmware.update.parts import PART, ROOM_MAX
 from firmware.update.slots import Slots, nothing
 from firmware.update.tree import Tree
-from protocols.update.fragment import Session, fragment_message, setup_request
+from protocols.update.fragment import fragment_message, setup_request
 from protocols.update.parity import encode
 from tests.firmware.device.update.flash import MODEL, MPY
 from tests.firmware.device.update.releases import PACKAGE_ONE, PACKAGE_TWO, PUBLIC
@@ -50,30 +52,37 @@ def test_a_tree_makes_folders_and_lists_them():
         wipe(root)
 
 
-def test_a_release_by_radio_from_fragments_to_trial():
+def test_a_release_by_radio_from_fragments_to_confirmation():
     root = folder()
     try:
         files = Tree(root)
+        assert not is_fitted(files)
         files.write("release.pub", PUBLIC)
+        assert is_fitted(files)
         files.write(PACKAGE, PACKAGE_ONE)
         install(files, Slots(files), MODEL, MPY)
-        slots = Slots(files)
-        slots.confirm()
-        place = Parts(files, slots, root)
-        session = Session(place)
-        assert session.handle(setup_request(len(PACKAGE_TWO), 40, 1)) == b"\x02\x08"
-        assert session.handle(setup_request(ROOM_MAX + 200, 230, 2)) == b"\x02\x02"
-        assert session.handle(setup_request(len(PACKAGE_TWO), 40, 2)) == b"\x02\x00"
+        first = Updates(root, nothing)
+        assert first.step(SETTLED_S - 1, 0, True) == GO_ON and first.is_trial
+        assert first.step(LIMIT_S, 0, True) == START_AGAIN
+        # Nothing new is taken while the present release is on trial.
+        assert first.handle(setup_request(len(PACKAGE_TWO), 40, 2)) == b"\x02\x08"
+        assert first.step(SETTLED_S, 1, True) == GO_ON and not first.is_trial
+        assert first.handle(setup_request(len(PACKAGE_TWO), 40, 1)) == b"\x02\x08"
+        assert first.handle(setup_request(ROOM_MAX + 200, 230, 2)) == b"\x02\x02"
+        assert first.handle(setup_request(len(PACKAGE_TWO), 40, 2)) == b"\x02\x00"
         padded = PACKAGE_TWO + bytes(-len(PACKAGE_TWO) % 40)
         number = 0
-        while not session.is_complete:
+        while first.step(SETTLED_S, 1, True) == GO_ON:
             number += 1
+            assert number < 60
             if number not in (2, 5):
-                session.handle(fragment_message(number, encode(padded, 40, number)))
-        place.hand_over(session.length, nothing)
+                first.handle(fragment_message(number, encode(padded, 40, number)))
         assert files.read(PART) is None and files.read(PACKAGE) == PACKAGE_TWO
         assert install(files, Slots(files), MODEL, MPY) == "version 2 starts on trial"
         again = Slots(files)
         assert again.is_whole(again.choose())
+        second = Updates(root, nothing, needs_network=False)
+        assert second.step(SETTLED_S, 0, True) == GO_ON
+        assert Slots(files).selection.floor == 2
     finally:
         wipe(root)
