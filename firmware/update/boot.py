@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 RESULT_FILE = "update.txt"
 MODEL_FILE = "model"
+FRESH_FILE = "fresh"  # the application forgets its streak of crashes, and the file
 
 
 def model_of(files: Tree) -> str:
@@ -51,6 +52,14 @@ def take_in(root: str, feed: "Callable[[], None]", is_wired: bool = False) -> st
     return said
 
 
+def _mark(files: Tree) -> None:
+    """Another release starts than the last time: what crashed before says nothing about it."""
+    try:
+        files.write(FRESH_FILE, b"1")
+    except OSError:
+        pass  # then it may have to go through an hour of safe mode
+
+
 def _run(folder: str, root: str, loader_path: "list[str]") -> None:
     """The application in `folder`, with none of the loader's modules in its way."""
     sys.path[:] = [folder] + loader_path
@@ -71,7 +80,10 @@ def start(root: str = "/") -> None:
     watchdog.feed()
     files = Tree(root)
     slots = Slots(files)
+    before = slots.folder
     first = slots.choose(watchdog.feed)
+    if slots.folder != before or (slots.selection.is_trial and slots.selection.attempts == 1):
+        _mark(files)
     second = slots.other if first == slots.folder else slots.folder
     is_trial = slots.selection.is_trial
     path = [entry for entry in sys.path if not entry.endswith("loader")]

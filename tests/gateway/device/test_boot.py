@@ -95,12 +95,18 @@ def test_a_good_release_starts_and_stays(board: Board) -> None:
 def test_a_bad_release_is_left_after_three_starts(board: Board, bad: bytes) -> None:
     board.send(1, CONFIRMS)
     board.start()
+    fresh = board.flash / "fresh"
+    fresh.unlink()
     board.send(2, bad)
     assert board.start().startswith("update: version 2 starts on trial")
+    fresh.unlink()  # as an application does
     for _ in range(2):
         assert board.start() in ("runs 2", "")
+        assert not fresh.exists()
     assert board.start() == "runs 1"
+    fresh.unlink()  # the crashes of release 2 are not those of release 1
     assert board.start() == "runs 1"
+    assert not fresh.exists()
 
 
 def test_a_confirmed_slot_that_is_damaged_later_gives_way_to_the_other(board: Board) -> None:
