@@ -17,7 +17,7 @@ from gateway.device.download import download
 from gateway.device.flash import flash as flash_board
 from gateway.device.flash import manifest_of
 from gateway.device.link import DeviceError, Link, ports
-from gateway.device.provision import ROLES, provision, value_of
+from gateway.device.provision import ROLES, provision, revise, value_of
 from gateway.device.release import compile_tree, load_key, new_key, pack, sign
 from gateway.device.selftest import judge, measure
 from gateway.device.words import LANGUAGES, say
@@ -181,6 +181,25 @@ def provision_(
         f"{made.name} {made.dev_eui}: label {made.label_file}, settings {made.settings_file}"
     )
     click.echo(f"then: tukad lorawan import {made.csv_file}")
+
+
+@device.command("settings")
+@click.argument("file", type=_PATH)
+@click.option("--set", "changes", multiple=True, required=True, metavar="KEY=VALUE", help="Repeat.")
+@_with_port
+@_with_root
+@click.option("--write", is_flag=True, help="Put them on the board at the cable too.")
+def settings_(
+    file: Path, changes: tuple[str, ...], port: str | None, root: str, write: bool
+) -> None:
+    """Change values in a .settings FILE, as the height after a calibration; keys stay."""
+    with _worded():
+        content = revise(file, dict(value_of(change) for change in changes))
+        if write:
+            with Link(_port(port), root) as link:
+                link.put("settings.new", content)
+                link.reset()
+    click.echo(f"{file} changed" + (" and sent" if write else ""))
 
 
 @device.command("test")

@@ -9,14 +9,16 @@ the words of the person at the cable.
 import ast
 import errno
 import hashlib
+import io
 import os
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import redirect_stdout, suppress
 from types import TracebackType
 from typing import Any, Self
 
 _CHUNK = 512
+_ANSWER_S = 5  # Ctrl-C ends any Python at once
 _HELPERS = """
 import sys, os, gc
 try:
@@ -100,8 +102,9 @@ class Link:
                     raise _explain(port, error) from None
                 time.sleep(0.5)
         try:
-            self._link.enter_raw_repl(soft_reset=False)
-            self._link.exec(_HELPERS)
+            with redirect_stdout(io.StringIO()):  # it prints what it heard before it gives up
+                self._link.enter_raw_repl(soft_reset=False, timeout_overall=_ANSWER_S)
+                self._link.exec(_HELPERS)
         except self._failures as error:
             self._link.close()
             raise _explain(port, error) from None

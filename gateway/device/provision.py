@@ -1,4 +1,4 @@
-"""Give a device its identity: `provision` makes keys, settings, label and the server's entry.
+"""Give a device its identity: `provision` makes keys, settings, label, entry; `revise` settings.
 
 Everything goes into one folder a batch: `devices.csv` for `tukad lorawan import`, and for each
 device `NAME.keys` (mode 600), `NAME.settings` (mode 600; becomes `settings.new` on the device) and
@@ -25,6 +25,7 @@ ROLES = ("flood", "tracker", "siren", "cabinet")
 # A downlink must reach these at any time (LoRaWAN class C).
 CLASS_C = ("siren", "cabinet")
 COLUMNS = ("name", "dev_eui", "join_eui", "qr", "key_file", "class", "dev_nonce", "kind")
+_OURS = ("role", "board", "name", "dev_eui", "join_eui", "app_key")
 _QUIET = 4  # modules of white around a QR code (ISO/IEC 18004)
 
 
@@ -51,6 +52,34 @@ def settings_file(values: dict[str, Any]) -> bytes:
     """`settings.new`: a line of JSON and its CRC-32 (docs/firmware.md)."""
     line = json.dumps(values, separators=(",", ":")).encode()
     return line + b"\n%08x\n" % binascii.crc32(line)
+
+
+def revise(path: Path, changes: dict[str, Any]) -> bytes:
+    """Change values in a `.settings` file, keys kept; `config_version` goes up by one.
+
+    Returns the new content, which is in the file too (written beside it, then put in its place).
+    """
+    try:
+        line, crc = path.read_bytes().split(b"\n")[:2]
+        values: dict[str, Any] = json.loads(line)
+        is_good = int(crc, 16) == binascii.crc32(line)
+    except OSError as error:
+        raise DeviceError(f"{path} cannot be read: {error.strerror}") from None
+    except ValueError:
+        is_good, values = False, {}
+    if not is_good:
+        raise DeviceError(f"{path} is no settings file, or was changed by hand: make it anew")
+    for key in _OURS:
+        if key in changes:
+            raise DeviceError(f"--set {key}: the identity stays; provision a new device")
+    values.update(changes)
+    values["config_version"] = int(values.get("config_version", 1)) % 63 + 1
+    content = settings_file(values)
+    beside = path.with_name(path.name + ".new")
+    beside.unlink(missing_ok=True)
+    save_secret(beside, content)
+    beside.replace(path)
+    return content
 
 
 def label_text(join_eui: str, dev_eui: str, profile_id: str, serial: str = "") -> str:
@@ -131,7 +160,7 @@ def provision(
     dev_eui = _hexadecimal(dev_eui, 16, "DevEUI") if dev_eui else local_eui()
     join_eui = _hexadecimal(join_eui, 16, "JoinEUI")
     label = label_text(join_eui, dev_eui, _hexadecimal(profile_id, 8, "profile id"), serial)
-    for key in ("role", "board", "name", "dev_eui", "join_eui", "app_key"):
+    for key in _OURS:
         if key in values:
             raise DeviceError(f"--set {key}: has an option of its own, or is made here")
     lines = [name, f"DevEUI {dev_eui.upper()}", f"JoinEUI {join_eui.upper()}"]

@@ -93,6 +93,23 @@ def test_provisioning_makes_what_the_network_server_reads_and_shows_no_key(tmp_p
 
 
 @pytest.mark.usefixtures("no_segno")
+def test_a_height_is_changed_and_sent_and_the_identity_stays(tmp_path: Path) -> None:
+    made = provision(tmp_path / "b", "x", "flood", "unix-pico", {"sensor_height_mm": 5000})
+    before = json.loads(made.settings_file.read_bytes().split(b"\n")[0])
+    change = ("settings", made.settings_file, "--set", "sensor_height_mm=5003")
+    with board(tmp_path) as (port, flash):
+        assert run(*change, "--write", "--port", port, "--root", flash)[0] == 0
+        assert (flash / "settings.new").read_bytes() == made.settings_file.read_bytes()
+    after = json.loads(made.settings_file.read_bytes().split(b"\n")[0])
+    assert after == {**before, "sensor_height_mm": 5003, "config_version": 2}
+    assert made.settings_file.stat().st_mode & 0o077 == 0
+    assert run("settings", made.settings_file, "--set", "dev_eui=0011")[0] == 1
+    made.settings_file.write_bytes(made.settings_file.read_bytes().replace(b"5003", b"5004"))
+    code, said = run(*change)
+    assert code == 1 and "was changed by hand" in said
+
+
+@pytest.mark.usefixtures("no_segno")
 def test_two_devices_never_share_a_key(tmp_path: Path) -> None:
     for name in ("a", "b"):
         provision(tmp_path, name, "flood", "pico-waveshare", {})
