@@ -37,6 +37,7 @@ SATURATION_VPS = 0.52
 _YIELDING = 0.45
 _SHARED = 0.4
 _STANDS_S = 4.0
+_GAP_TAKEN_S = 4
 _RED_MARGIN_S = 8.0
 _EMPTY = Sensed()
 
@@ -78,6 +79,8 @@ class Controller:
             for mask in lane_masks
         ]
         self.target = 0
+        self._turned: set[int] = set()
+        self._quiet = [0] * len(lane_names)
         self._started = False
         self._last_s = 0.0
 
@@ -133,15 +136,42 @@ class Controller:
             # Advance changes that are due before deciding, so that the decision sees them.
             self.kernel.step(now_ms, self.stages[self.target])
             if self._settled():
-                self.target = self._decide(t_s)
+                choice = self._decide(t_s)
+                if choice != self.target:
+                    choice = self._clearing(choice)
+                    self._turned.clear()
+                self.target = choice
         self.kernel.step(now_ms, self.stages[self.target])
         return self._state()
+
+    def _clearing(self, choice: int) -> int:
+        """A stage that lets turners out of the junction before `choice`, if any may be inside."""
+        present, after = self.stages[self.target], self.stages[choice]
+        inside = 0
+        for n in self._turned:
+            for i in range(self.spec.count):
+                if self._lane_masks[n] & present & ~after & 1 << i and self._minor[i] & present:
+                    inside |= 1 << i
+        if not inside:
+            return choice
+        best, score = choice, 0
+        for s, mask in enumerate(self.stages):
+            held = inside & mask
+            if s in (choice, self.target) or any(
+                held >> i & 1 and self._minor[i] & mask for i in range(self.spec.count)
+            ):
+                continue
+            gain = held.bit_count() * 100 + (mask & present).bit_count()
+            if held and gain > score:
+                best, score = s, gain
+        return best
 
     def _observe(self, t_s: float, observations: Any) -> None:
         lanes, outs = observations_by_lane(observations)
         dt_s = max(0.1, t_s - self._last_s)
         self._last_s = t_s
         green = self.kernel.green
+        departed = 0
         for n, lane in enumerate(self.lanes):
             seen = sensed(lanes, lane.name)
             if seen is None:
@@ -155,6 +185,8 @@ class Controller:
                     if lane_index == n:
                         lane.learn(self.target, prior, seen.departures, since / 1000.0)
             lane.observe(t_s, seen, dt_s)
+            if seen.departures:
+                departed |= self._lane_masks[n]
             links &= self.kernel.green
             lane.is_green = links != 0 and links == self._lane_masks[n]
             self._judge(n, links, seen)
@@ -164,6 +196,24 @@ class Controller:
                 if full is not None:
                     worst = min(worst, _downstream(full))
             self.planner.flow[n] = worst
+        self._follow_turners(departed)
+
+    def _follow_turners(self, departed: int) -> None:
+        """Who gave way may still be inside until the others left a gap; `departed`: links."""
+        stage = self.stages[self.target]
+        for n in self.planner.stages[self.target].yields:
+            against = 0
+            for i in range(self.spec.count):
+                if self._lane_masks[n] & stage & 1 << i:
+                    against |= self._minor[i] & stage
+            if departed & against:
+                self._quiet[n] = 0
+            else:
+                self._quiet[n] += 1
+            if departed & self._lane_masks[n] and self._quiet[n] < _GAP_TAKEN_S:
+                self._turned.add(n)
+            elif self._quiet[n] >= _GAP_TAKEN_S:
+                self._turned.discard(n)
 
     def _judge(self, n: int, links: int, seen: Sensed) -> None:
         """Learn from a head that stands under green: is the lane blocked, does it want a turn?"""
