@@ -9,7 +9,7 @@ from gateway.device.link import DeviceError, Link
 
 _ROWS = 100
 _COLUMNS = ("sequence", "time_s", "is_uptime", "boot", "a", "b", "c", "flags")
-_TEXTS = ("crash.txt", "update.txt")
+_FILES = ("crash.txt", "crash.events", "update.txt")
 _READ = """
 def _rows(first, end):
     for n in range(first, end):
@@ -21,7 +21,7 @@ def _rows(first, end):
 
 
 def download(link: Link, folder: Path, say: Callable[[str], None] = lambda _: None) -> int:
-    """Write `log.csv`, and crash.txt and update.txt where there are any; how many readings.
+    """Write `log.csv`, and crash.txt, crash.events, update.txt if any; how many readings.
 
     `time_s` counts from 2020-01-01 UTC, or from the start of boot `boot` when `is_uptime` is 1;
     a is the level in mm (-32768: none), b the rain in tips, c the spread of the burst.
@@ -46,7 +46,7 @@ def download(link: Link, folder: Path, say: Callable[[str], None] = lambda _: No
             writer.writerows(rows)
             count += len(rows)
             say(f"{count} / {end - first}")
-    for name in _TEXTS:
+    for name in _FILES:
         content = link.get(name)
         if content is not None:
             (folder / name).write_bytes(content)
