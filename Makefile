@@ -1,6 +1,7 @@
 # Everything a person needs: `make demo`, `make test`. The rest is for developers.
 PY := .venv/bin/python
 STAMP := .venv/.ready
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .PHONY: demo test lint bench format lock setup clean help
 

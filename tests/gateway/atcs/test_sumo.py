@@ -8,7 +8,11 @@ import pytest
 from gateway.atcs.adapters.sumo import controller
 
 pytestmark = pytest.mark.sumo
-pytest.importorskip("libsumo", reason="SUMO: libsumo is not installed (deploy/setup.sh tests)")
+pytest.importorskip(
+    "libsumo",
+    reason="SUMO: libsumo cannot be loaded (deploy/setup.sh tests)",
+    exc_type=ImportError,  # it is there, and the X11 libraries that it wants are not
+)
 
 
 def test_a_generated_grid_runs_without_a_violation(tmp_path: Path) -> None:
