@@ -80,7 +80,7 @@ class MqttSink:
         self.counters = Counters()
         self.connected_to = ""
         self.last_error = ""
-        self._window_bytes = 65536.0
+        self._window_bytes = float(_WINDOW_BYTES[0])
         self._bytes_per_reading = 40.0
         self._under_way = 0  # messages
         self._under_way_bytes = 0
@@ -158,6 +158,7 @@ class MqttSink:
         async with self._connected(url) as client:
             await self.outbox.reset()
             self._under_way = self._under_way_bytes = 0
+            self._window_bytes = float(_WINDOW_BYTES[0])  # this link may be another one
             self._room.set()
             await self._publish(client, Message(f"tukad/{self._site}/online", b"1", retain=True))
             for message in self._format.introduce():
@@ -290,9 +291,9 @@ class MqttSink:
             self.counters.bytes_history += _size(message)
 
     def _adapt(self, took_s: float) -> None:
-        """Keep about a second's worth of bytes under way."""
+        """Keep about a second's worth of bytes under way; begin small, as the link is unknown."""
         low, high = _WINDOW_BYTES
-        factor = 0.7 if took_s > 1.5 else 1.1 if took_s < 0.5 else 1.0
+        factor = 0.7 if took_s > 1.5 else 1.25 if took_s < 0.5 else 1.0
         self._window_bytes = min(max(self._window_bytes * factor, low), high)
 
     async def _publish(self, client: aiomqtt.Client, message: Message) -> None:

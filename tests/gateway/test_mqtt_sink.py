@@ -88,8 +88,10 @@ def test_an_alarm_passes_a_backlog_on_a_slow_link(tmp_path: Path) -> None:
             await city.until(lambda: len(city.rows) > 100)
             number = await ledger.write(lambda store: store.add_alarm(alarm()))
             sink.outbox.offer_alarm(number, alarm())
+            before = len(city.rows)
             await city.until(lambda: bool(city.alarms))
-            assert len(city.rows) < 8000
+            # Of some 16 kB at most the first window's 4 kB were ahead of it.
+            assert len(city.rows) < before + 4000
         await link.stop()
         await broker.stop()
         ledger.close()
