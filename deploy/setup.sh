@@ -2,6 +2,7 @@
 # Makes .venv from requirements.lock.
 #   sh deploy/setup.sh          what running needs
 #   sh deploy/setup.sh tests    besides, the peers and oracles that tests use when they can be had
+#   sh deploy/setup.sh sumo     besides, SUMO, which the junction's benches drive
 #   sh deploy/setup.sh lock     resolve pyproject.toml into requirements.lock again
 set -eu
 cd "$(dirname "$0")/.."
@@ -77,8 +78,8 @@ lock)
     UV=$(find_uv)
     "$UV" pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
         --no-annotate --group dev --extra chirpstack --extra codecs --extra device --extra labels pyproject.toml -o requirements.lock
-    # SUMO is 90 MB and only the junction tests and benches drive it, so it is locked and installed apart.
-    printf 'libsumo\nsumolib\n' | "$UV" pip compile -q --universal --python-version 3.11 --generate-hashes --no-header \
+    # SUMO is large and only the junction's benches drive it, so it is locked and installed apart.
+    printf 'libsumo\nsumolib\neclipse-sumo\n' | "$UV" pip compile -q --universal --python-version 3.11 --generate-hashes --no-header \
         --no-emit-index-url --no-annotate -c requirements.lock - -o deploy/sumo.lock
     printf 'micropython-rp2-stubs\n' | "$UV" pip compile -q --universal --python-version 3.11 --generate-hashes --no-header \
         --no-emit-index-url --no-annotate - -o deploy/device-stubs.lock
@@ -102,12 +103,17 @@ tests)
         export NODE_EXTRA_CA_CERTS="${NODE_EXTRA_CA_CERTS:-/etc/ssl/certs/ca-certificates.crt}"
     (cd tests/oracles && PATH="$PWD/../../.venv/bin:$PATH" $npm ci --silent --no-audit --no-fund >&2) ||
         say "the Node.js oracles could not be installed: their tests will be skipped"
-    UV=$(find_uv)
-    "$UV" pip install -q --python .venv/bin/python --require-hashes -r deploy/sumo.lock ||
-        say "SUMO could not be installed on $(uname -m): its tests will be skipped"
-    .venv/bin/python -c 'import libsumo' 2>/dev/null || apt_install libx11-6 libxext6 libxrender1 libgl1 libatomic1 ||
-        say "SUMO needs libX11: its tests will be skipped (sudo apt install libx11-6)"
     : > .venv/.tests
+    exit 0 ;;
+sumo)
+    [ -f .venv/.sumo ] && exit 0
+    UV=$(find_uv)
+    say "installing SUMO (some 200 MB)"
+    "$UV" pip install -q --python .venv/bin/python --require-hashes -r deploy/sumo.lock ||
+        die "SUMO has no package for $(uname -m) and $("$PYTHON" --version): junctions are simulated by the built-in queue model alone"
+    .venv/bin/python -c 'import libsumo' 2>/dev/null || apt_install libx11-6 libxext6 libxrender1 libgl1 libatomic1 ||
+        die "SUMO needs libraries of X11. Run once: sudo apt install libx11-6 libxext6 libxrender1 libgl1 libatomic1"
+    : > .venv/.sumo
     exit 0 ;;
 esac
 
@@ -116,6 +122,7 @@ say "making .venv with $("$PYTHON" --version)"
 [ -x .venv/bin/python ] || "$UV" venv -q --allow-existing --python "$PYTHON" .venv
 "$UV" pip sync -q --python .venv/bin/python --require-hashes requirements.lock
 "$UV" pip install -q --python .venv/bin/python --no-deps -e .
+rm -f .venv/.tests .venv/.sumo  # what they brought besides the lock file is gone
 # The MicroPython stubs shadow the standard library, so they live beside the packages, not among them.
 [ -f .venv/device-stubs/.ready ] || {
     "$UV" pip install -q --python .venv/bin/python --no-deps --target .venv/device-stubs -r deploy/device-stubs.lock --require-hashes

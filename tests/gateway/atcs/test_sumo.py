@@ -10,7 +10,7 @@ from gateway.atcs.adapters.sumo import controller
 pytestmark = pytest.mark.sumo
 pytest.importorskip(
     "libsumo",
-    reason="SUMO: libsumo cannot be loaded (deploy/setup.sh tests)",
+    reason="SUMO is not installed (sh deploy/setup.sh sumo)",
     exc_type=ImportError,  # it is there, and the X11 libraries that it wants are not
 )
 
@@ -20,7 +20,7 @@ def test_a_generated_grid_runs_without_a_violation(tmp_path: Path) -> None:
     from tests.bench.atcs import find, network, trips
 
     if find("netgenerate") is None:
-        pytest.skip("SUMO: netgenerate is not installed (PyPI eclipse-sumo)")
+        pytest.skip("SUMO's netgenerate is not installed (sh deploy/setup.sh sumo)")
     net = network("grid", tmp_path)
     routes = trips(net, 1200, 1, tmp_path / "t.rou.xml")
     scenario = Scenario("grid", net, routes, 0, 400)
