@@ -1,4 +1,5 @@
-"""`make bench`, or `make bench BENCH="codec atcs --quick"`: runs the benches of this folder by name.
+"""`make bench`, or `make bench BENCH="codec atcs --quick"`: runs the benches of this folder.
+
 
 Each bench is a module with a `main()` that prints its own table; options behind a name are the
 bench's own. Figures are ratios against a peer, or stand beside a limit measured in the same run,
