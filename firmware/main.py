@@ -30,8 +30,12 @@ from firmware.store.settings import Settings, SettingsError, SettingsStore
 from protocols.lorawan.device import Device, Keys
 from protocols.lorawan.device import Settings as DeviceSettings
 from protocols.lorawan.regions import region
-from protocols.payload.status import FAULT_SAFE_MODE, RESET_COMMAND, RESET_CRASH
+from protocols.payload.status import FAULT_SAFE_MODE, FAULT_STORE, RESET_COMMAND, RESET_CRASH
 from protocols.ticks import ticks_diff
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from firmware.update.agent import Updates
 
 _WATCHDOG_MS = const(8000)  # 8,388 is the most of an RP2040
 _SLEEP_MS = const(5000)  # the longest sleep between two feeds
@@ -45,6 +49,9 @@ def run(root: str = "/") -> None:
     watchdog = machine.WDT(timeout=_WATCHDOG_MS)
     files = Files(root)
     counters = Counters(files)
+    if files.read("fresh", 0, 1) is not None:
+        counters.crash_streak = 0  # another release than the one that crashed (docs/updates.md)
+        files.remove("fresh")
     reason = start.note_start(counters)
     events = Events()
     try:
@@ -52,7 +59,7 @@ def run(root: str = "/") -> None:
         if settings.text("role") == "cabinet":
             # The conflict monitor shares nothing with the rest, its watchdog included.
             __import__("firmware.apps.cabinet", None, None, ("run",)).run(root)
-        _Device(files, counters, events, settings, board, reason, watchdog).loop()
+        _Device(root, files, counters, events, settings, board, reason, watchdog).loop()
     except Exception as error:  # noqa: BLE001 - the one place: note it and start again
         sys.print_exception(error)
         _note_crash(files, error, events)
@@ -90,6 +97,7 @@ class _Device:
 
     def __init__(
         self,
+        root: str,
         files: Files,
         counters: Counters,
         events: Events,
@@ -128,6 +136,11 @@ class _Device:
             blinker.show(SAFE, now_ms)
         else:
             self.node.app = _application(files, settings, board, self.node, now_ms)
+        self._updates: "Updates | None" = None
+        if files.read("release.pub", 0, 1) is not None:
+            module = __import__("firmware.update.agent", None, None, ("Updates",))
+            self._updates = module.Updates(root, watchdog.feed)
+            self.node.updates = self._updates
         watchdog.feed()
 
     def loop(self) -> None:
@@ -159,6 +172,12 @@ class _Device:
         elif self._counters.crash_streak and uptime_s >= start.SETTLED_S:
             self._counters.crash_streak = 0
             node.mark_counters()
+        updates = self._updates
+        if updates is not None and not self._is_safe and not node.network.is_busy(now_ms):
+            is_flash_good = not node.faults & FAULT_STORE
+            downlinks = node.network.device.downlinks
+            if updates.step(uptime_s, downlinks, is_flash_good):
+                start.reset(self._counters, RESET_COMMAND)
         if node.reboot_ms is not None and ticks_diff(now_ms, node.reboot_ms) >= 0:
             self._counters.crash_streak = start.SAFE_STREAK if node.reboot_safe else 0
             start.reset(self._counters, RESET_COMMAND)

@@ -36,6 +36,10 @@ from protocols.payload.status import (
 )
 from protocols.ticks import ticks_add, ticks_diff
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from firmware.update.agent import Updates
+
 _BUFFER = const(242)
 _SHOW_S = const(600)  # patterns show this long after a start: a person is there then
 _TIME_AGAIN_S = const(43_200)
@@ -109,6 +113,7 @@ class Node:
         self.network = network
         self.blinker = blinker
         self.app = App()
+        self.updates: "Updates | None" = None  # docs/updates.md
         self.config_number = settings.integer("config_version") & 63
         self.faults = 0
         self.reboot_ms: int | None = None  # when a command wants a reset
@@ -216,6 +221,11 @@ class Node:
         elif kind == lw.EV_DOWNLINK:
             if event.port == ports.PORT_COMMAND:
                 self._obey(bytes(memoryview(self.network.device.data)[: event.length]), now_ms)
+            elif event.port == 201 and self.updates is not None:  # protocols.update.fragment.PORT
+                data = memoryview(self.network.device.data)[: event.length]
+                answer = self.updates.handle(data)
+                if answer:
+                    self.post(201, answer, False, now_ms)
         elif kind == lw.EV_TIME:
             self.set_time(from_gps(event.value), event.at_ms, now_ms, SOURCE_NETWORK)
         elif kind == lw.EV_LINK_LOST:
