@@ -239,7 +239,7 @@ def test_an_embedded_broker_that_dies_is_started_again_and_nothing_stored_is_los
                 await city.until(lambda: city.latest("unit-1") > seen + 10)
                 assert await agent.end() == 0
             lines = audit(tmp_path / "data" / "ledger.db")
-            # What the dead broker had confirmed and not yet passed on died with it (docs/gateway.md);
+            # What the dead broker had confirmed and not passed on died with it (docs/gateway.md);
             # what it had not confirmed may still wait. The ledger has every reading.
             assert all(line.completeness == 1 for line in lines), lines
         finally:
