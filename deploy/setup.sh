@@ -77,13 +77,16 @@ case "${1:-}" in
 lock)
     UV=$(find_uv)
     "$UV" pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
-        --no-annotate --group dev --extra chirpstack --extra codecs --extra device --extra labels pyproject.toml -o requirements.lock
+        --no-annotate --group dev --extra chirpstack --extra codecs --extra device --extra emulator --extra labels --extra ntcip pyproject.toml -o requirements.lock
     # SUMO is large and only the junction's benches drive it, so it is locked and installed apart.
     printf 'libsumo\nsumolib\neclipse-sumo\n' | "$UV" pip compile -q --universal --python-version 3.11 --generate-hashes --no-header \
         --no-emit-index-url --no-annotate -c requirements.lock - -o deploy/sumo.lock
     printf 'micropython-rp2-stubs\n' | "$UV" pip compile -q --universal --python-version 3.11 --generate-hashes --no-header \
         --no-emit-index-url --no-annotate - -o deploy/device-stubs.lock
-    say "wrote requirements.lock, deploy/sumo.lock and deploy/device-stubs.lock"
+    # Independent servers and readers, in an environment of their own: what they need is not ours.
+    printf 'atspm\ndjango-ogc-sensorthings\nioos-qc\nnats-server-bin\n' | "$UV" pip compile -q --universal --python-version 3.11 --generate-hashes \
+        --no-header --no-emit-index-url --no-annotate - -o deploy/peers.lock
+    say "wrote requirements.lock, deploy/sumo.lock, deploy/peers.lock and deploy/device-stubs.lock"
     exit 0 ;;
 tests)
     [ -f .venv/.tests ] && exit 0
@@ -103,6 +106,10 @@ tests)
         export NODE_EXTRA_CA_CERTS="${NODE_EXTRA_CA_CERTS:-/etc/ssl/certs/ca-certificates.crt}"
     (cd tests/oracles && PATH="$PWD/../../.venv/bin:$PATH" $npm ci --silent --no-audit --no-fund >&2) ||
         say "the Node.js oracles could not be installed: their tests will be skipped"
+    UV=$(find_uv)
+    [ -x .peers/bin/python ] || "$UV" venv -q --allow-existing --python "$PYTHON" .peers
+    "$UV" pip sync -q --python .peers/bin/python --require-hashes deploy/peers.lock ||
+        say "the Python peers could not be installed: their tests will be skipped"
     : > .venv/.tests
     exit 0 ;;
 sumo)

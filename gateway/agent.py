@@ -14,6 +14,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
+from gateway.acts.catalogue import open_acts
+from gateway.acts.part import Act, Context
+from gateway.acts.runner import ActRunner
 from gateway.broker import BrokerError, LocalBroker, port_is_free
 from gateway.clock import WallClock, now_ms, tick_ms
 from gateway.config import ConfigError
@@ -31,6 +34,7 @@ from gateway.rules.silence import SilenceRule
 from gateway.rules.stages import Site, StageRule
 from gateway.service import Supervisor, notify, watchdog
 from gateway.settings import Loaded
+from gateway.sinks.messages import Messages
 from gateway.sinks.mqtt import MqttSink
 from gateway.sinks.outbox import Outbox
 from gateway.sinks.settings import EMBEDDED, MOSQUITTO
@@ -74,6 +78,9 @@ class Agent:
             SilenceRule(settings.intervals_s(), settings.alarm.silent_after, site, tick_ms()),
         )
         self._quality = QualityTests(settings.quality())
+        self.messages = Messages(gateway.site)
+        self._acts: list[ActRunner] = []
+        self._raising: set[asyncio.Task[None]] = set()
         self.mqtt: MqttSink | None = None
         self.sparkplug: SparkplugSink | None = None
         self.modbus: list[ModbusSource] = []
@@ -98,6 +105,8 @@ class Agent:
             return
         for outbox in self._outboxes():
             outbox.offer(stored)
+        for runner in self._acts:
+            runner.act.on_readings(stored)
         await self._decide(stored)
 
     async def _decide(self, stored: Sequence[Stored]) -> None:
@@ -132,6 +141,14 @@ class Agent:
         )
         if self.mqtt is not None:
             self.mqtt.outbox.offer_alarm(number, alarm)
+        for runner in self._acts:
+            runner.offer(number, alarm)
+
+    def _raise_alarms(self, alarms: Sequence[Alarm]) -> None:
+        """Alarms that an act found; they take the path of all others."""
+        task = asyncio.create_task(self._keep_and_announce(alarms))
+        self._raising.add(task)
+        task.add_done_callback(self._raising.discard)
 
     def _outboxes(self) -> list[Outbox]:
         return [sink.outbox for sink in (self.mqtt, self.sparkplug) if sink is not None]
@@ -189,16 +206,18 @@ class Agent:
             urls,
             settings.intervals_s(),
             lambda: health_json(self.health()),
+            self.messages,
         )
         if settings.mqtt.required_at_start:
             problem = await self.mqtt.probe()
             if problem:
                 raise StartError(f"mqtt.url: no broker answers: {problem}")
+        self._make_sources()
+        self._open_acts()
         missed = self.ledger.call(lambda store: self.rules.recover(store, now_ms()))
         self.rules.saved()
         for number, alarm in missed:
             self._announce(number, alarm)
-        self._make_sources()
         self._supervisor.start({"mqtt": self.mqtt.run})
         if settings.sparkplug is not None:
             site = settings.gateway.site
@@ -206,6 +225,8 @@ class Agent:
                 settings.sparkplug, settings.mqtt, site, self.ledger, urls
             )
             self._supervisor.start({"sparkplug": self.sparkplug.run})
+        for runner in self._acts:
+            self._supervisor.start({runner.act.name: runner.run})
         if self._broker is not None:
             self._supervisor.start({"broker": self._broker.run})
         for source in self._sources():
@@ -236,6 +257,21 @@ class Agent:
             )
             wanted = {d.name: d.interval_s for d in self.settings.device if d.backfill}
             self.backfill = Backfill(self.settings.backfill, self.ledger, service, wanted)
+
+    def _open_acts(self) -> None:
+        context = Context(
+            settings=self.settings,
+            file=self._file,
+            ledger=self.ledger,
+            clock=self._clock,
+            messages=self.messages,
+            service=self.lorawan.service if self.lorawan else None,
+            faults=self.monitor.faults,
+            raise_alarms=self._raise_alarms,
+        )
+        self._acts = [ActRunner(act, self.ledger) for act in open_acts(context)]
+        for runner in self._acts:
+            self.ledger.call(runner.begin)
 
     def _sources(self) -> list[ModbusSource | LorawanSource]:
         return [*self.modbus, *([self.lorawan] if self.lorawan else [])]
@@ -279,6 +315,11 @@ class Agent:
             self._lock.close()
 
     # Health
+
+    @property
+    def acts(self) -> Sequence[Act]:
+        """What acts on alarms here."""
+        return [runner.act for runner in self._acts]
 
     async def _is_alive(self) -> bool:
         """Whether the ledger's writer still answers."""

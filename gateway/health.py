@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Protocol
 
+from gateway.acts.part import Act
 from gateway.clock import WallClock, now_ms
 from gateway.ledger.ledger import Ledger
 from gateway.model import Fault, Health, PartHealth
@@ -28,6 +29,11 @@ class Parts(Protocol):
     @property
     def parts(self) -> Sequence[PartHealth]:
         """The supervised parts."""
+        ...
+
+    @property
+    def acts(self) -> Sequence[Act]:
+        """What acts on alarms."""
         ...
 
 
@@ -98,6 +104,10 @@ class Monitor:
             found["backfill_requests"] = agent.backfill.requests
             found["backfill_given_up"] = agent.backfill.given_up
         found["clock_steps"] = self._clock.steps
+        for act in agent.acts:
+            for name, value in act.counters().items():
+                gauge = "now_" if name.startswith("now_") else ""
+                found[f"{gauge}{act.name}_{name.removeprefix('now_')}"] = value
         return found
 
     def _find(self) -> dict[tuple[str, str], str]:
@@ -123,6 +133,8 @@ class Monitor:
             found["clock.unset", "clock"] = "the clock is not set; is NTP reachable?"
         for device in agent.rules.silence.silent:
             found["device.silent", device] = "not heard; check its power, antenna and place"
+        for act in agent.acts:
+            found |= act.faults()
         for part in agent.parts:
             if part.state == "waiting":
                 found["part.failing", part.name] = part.detail

@@ -271,6 +271,17 @@ class Store:
         )
         return [(number, Alarm(**json.loads(body))) for number, body in rows]
 
+    def last_alarm(self) -> int:
+        """Number of the newest alarm, 0 if there is none."""
+        return self._db.execute("SELECT coalesce(max(id), 0) FROM alarm").fetchone()[0]
+
+    def alarms_since(self, number: int, limit: int) -> list[tuple[int, Alarm]]:
+        """Alarms with a higher number, oldest first."""
+        rows = self._db.execute(
+            "SELECT id, body FROM alarm WHERE id > ? ORDER BY id LIMIT ?", (number, limit)
+        )
+        return [(row[0], Alarm(**json.loads(row[1]))) for row in rows]
+
     def alarms(self, limit: int) -> list[Alarm]:
         """The latest alarms, newest first."""
         rows = self._db.execute("SELECT body FROM alarm ORDER BY id DESC LIMIT ?", (limit,))

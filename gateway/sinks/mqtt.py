@@ -31,6 +31,7 @@ from gateway.sinks.formats import (
     Message,
     alarm_message,
 )
+from gateway.sinks.messages import Messages
 from gateway.sinks.outbox import Outbox
 from gateway.sinks.plain import JsonFormat, SenmlFormat
 from gateway.sinks.settings import MqttSettings
@@ -70,12 +71,14 @@ class MqttSink:
         urls: tuple[str, ...],
         intervals_s: dict[str, int],
         health: Callable[[], dict[str, Any]],
+        messages: Messages | None = None,
     ) -> None:
         self._settings = settings
         self._site = site
         self._ledger = ledger
         self._urls = urls
         self._health = health
+        self._messages = messages or Messages(site)
         self.outbox = Outbox(ledger, self.name)
         self.counters = Counters()
         self.connected_to = ""
@@ -165,6 +168,9 @@ class MqttSink:
                 await self._publish(client, message)
             if isinstance(self._format, BatchFormat):
                 await client.subscribe(f"tukad/{self._site}/acknowledged", 1)
+            for topic in self._messages.topics:
+                await client.subscribe(topic, 1)
+            self._messages.connected()
             self.connected_to = url
             self.last_error = ""
             self.counters.connects += 1
@@ -175,6 +181,7 @@ class MqttSink:
                 self._send_alarms(client),
                 self._send_readings(client),
                 self._send_health(client),
+                self._send_messages(client),
             ):
                 self._start(work)
             try:
@@ -186,6 +193,7 @@ class MqttSink:
                 raise
             finally:
                 self.connected_to = ""
+                self._messages.disconnected()
                 await end_tasks(self._tasks)
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
@@ -205,6 +213,8 @@ class MqttSink:
     async def _watch(self, client: aiomqtt.Client) -> None:
         """Ends with an error when the connection does."""
         async for message in client.messages:
+            if self._messages.deliver(str(message.topic), bytes(message.payload)):
+                continue
             if isinstance(self._format, BatchFormat):
                 again = self._format.answered(bytes(message.payload))
                 if again:
@@ -226,6 +236,13 @@ class MqttSink:
             message = Message(f"tukad/{self._site}/health", payload, retain=True)
             await self._publish(client, message)
             await asyncio.sleep(self._settings.health_s)
+
+    async def _send_messages(self, client: aiomqtt.Client) -> None:
+        while True:
+            waiting = await self._messages.next()
+            topic, payload, retain = waiting
+            await self._publish(client, Message(topic, payload, retain=retain))
+            self._messages.done(waiting)
 
     async def _send_readings(self, client: aiomqtt.Client) -> None:
         settings = self._settings
