@@ -75,6 +75,22 @@ class DeviceSettings(DeviceEntry):
     backfill: bool = setting(True, doc="ask the device for readings that are missing")
     stages: Stages | None = setting(None, doc="alarm thresholds")
     quality: QualitySettings | None = setting(None, doc="quality tests")
+    latitude_deg: float | None = setting(
+        None, low=-90, high=90, unit="deg", doc="where it stands, for maps; trackers have none"
+    )
+    longitude_deg: float | None = setting(
+        None, low=-180, high=180, unit="deg", doc="where it stands, for maps"
+    )
+    share: str = setting(
+        "exact",
+        choices=("exact", "coarse", "none"),
+        doc="how much of a tracker's position any map may show; a call for help is always exact",
+    )
+
+    def __post_init__(self) -> None:
+        DeviceEntry.__post_init__(self)
+        if (self.latitude_deg is None) != (self.longitude_deg is None):
+            raise ValueError("latitude_deg and longitude_deg go together")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -81,6 +81,16 @@ class Sensor:
     check_identity: bool = setting(True, doc="make sure that the right kind of sensor answers")
     stages: Stages | None = setting(None, doc="alarm thresholds of this sensor")  # noqa: RUF009
     quality: QualitySettings | None = setting(None, doc="quality tests")  # noqa: RUF009
+    latitude_deg: float | None = setting(  # noqa: RUF009
+        None, low=-90, high=90, unit="deg", doc="where it stands, for maps"
+    )
+    longitude_deg: float | None = setting(  # noqa: RUF009
+        None, low=-180, high=180, unit="deg", doc="where it stands, for maps"
+    )
+
+    def __post_init__(self) -> None:
+        if (self.latitude_deg is None) != (self.longitude_deg is None):
+            raise ValueError("latitude_deg and longitude_deg go together")
 
 
 @dataclass(frozen=True, kw_only=True)
