@@ -8,6 +8,7 @@ polled and never arrived can be told from one that was never polled.
 import asyncio
 import contextlib
 import ctypes
+import itertools
 import json
 import os
 import resource
@@ -98,7 +99,7 @@ class ModbusPeer:
             writer.write(struct.pack(">HHHB", transaction, 0, len(body) + 1, unit) + body)
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
     """In the child: SIGTERM when the parent ends (prctl PR_SET_PDEATHSIG)."""
     ctypes.CDLL(None).prctl(1, signal.SIGTERM)
 
@@ -139,7 +140,7 @@ class Broker:
             *command,
             stdin=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,
-            preexec_fn=_die_with_parent,
+            preexec_fn=die_with_parent,
         )
         async with asyncio.timeout(10):
             while True:
@@ -222,10 +223,13 @@ class Link:
 
 
 class City:
-    """The control room: a persistent subscriber that decodes, counts and drops repeats."""
+    """The control room: a persistent subscriber that decodes, counts and drops repeats.
 
-    def __init__(self, port: int, site: str = "test") -> None:
-        self._port = port
+    Of several ports it takes the next when one refuses it.
+    """
+
+    def __init__(self, *ports: int, site: str = "test") -> None:
+        self._ports = ports
         self._site = site
         self._catalogues: dict[int, Catalogue] = {}
         self._early: list[bytes] = []
@@ -249,10 +253,10 @@ class City:
             await asyncio.gather(task, return_exceptions=True)
 
     async def _listen(self) -> None:
-        while True:
+        for port in itertools.cycle(self._ports):
             try:
                 async with aiomqtt.Client(
-                    "127.0.0.1", self._port, identifier="city", clean_session=False, timeout=3
+                    "127.0.0.1", port, identifier="city", clean_session=False, timeout=3
                 ) as client:
                     await client.subscribe(f"tukad/{self._site}/#", qos=1)
                     self.subscriptions += 1
@@ -347,6 +351,11 @@ class AgentProcess:
         self._process: asyncio.subprocess.Process | None = None
         self.log = b""
 
+    @property
+    def is_running(self) -> bool:
+        """Whether it was started and has not ended."""
+        return self._process is not None and self._process.returncode is None
+
     async def start(self) -> None:
         self._process = await asyncio.create_subprocess_exec(
             TUKAD,
@@ -354,7 +363,7 @@ class AgentProcess:
             "run",
             self.config,
             stderr=asyncio.subprocess.PIPE,
-            preexec_fn=_die_with_parent,
+            preexec_fn=die_with_parent,
             env=os.environ | {"PYTHONUNBUFFERED": "1"},
         )
 
@@ -401,6 +410,5 @@ async def running(config: Path) -> AsyncGenerator[AgentProcess]:
     try:
         yield agent
     finally:
-        process = agent._process
-        if process is not None and process.returncode is None:
+        if agent.is_running:
             await agent.end()

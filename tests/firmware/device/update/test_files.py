@@ -13,6 +13,8 @@ from protocols.update.parity import encode
 from tests.firmware.device.update.flash import MODEL, MPY
 from tests.firmware.device.update.releases import PACKAGE_ONE, PACKAGE_TWO, PUBLIC
 
+_TEMPORARY = os.getenv("TMPDIR") or "/tmp"
+
 
 def wipe(path):
     for name in os.listdir(path):
@@ -27,7 +29,7 @@ def wipe(path):
 def folder():
     """A fresh one, which the caller wipes."""
     for number in range(1000):
-        path = "/tmp/tukad-update-%d-%d" % (number, id(wipe) & 0xFFFFFF)
+        path = "%s/tukad-update-%d-%d" % (_TEMPORARY, number, id(wipe) & 0xFFFFFF)
         try:
             os.mkdir(path)
         except OSError:
