@@ -27,11 +27,13 @@ from gateway.ledger.store import Store, Stored
 from gateway.lorawan.config import SettingError
 from gateway.lorawan.service import open_service
 from gateway.model import Alarm, Health, PartHealth, Reading
+from gateway.rules.catalogue import pair_rules, stage_rules
 from gateway.rules.engine import Rules
 from gateway.rules.events import EventRule
 from gateway.rules.quality import QualityTests
 from gateway.rules.silence import SilenceRule
-from gateway.rules.stages import Site, StageRule
+from gateway.rules.stages import Site
+from gateway.rules.thresholds import Thresholds
 from gateway.service import Supervisor, notify, watchdog
 from gateway.settings import Loaded
 from gateway.sinks.messages import Messages
@@ -73,9 +75,11 @@ class Agent:
         settings = self.settings
         stages = settings.stages()
         self.rules = Rules(
-            [StageRule(name, one, settings.alarm, site) for name, one in stages.items()],
+            stage_rules(stages, settings.alarm, site, self._file),
             EventRule(settings.alarm, site, frozenset(stages)),
             SilenceRule(settings.intervals_s(), settings.alarm.silent_after, site, tick_ms()),
+            pair_rules(stages, self._file),
+            Thresholds(stages, lambda *what: self.messages.publish(*what, retain=True)),
         )
         self._quality = QualityTests(settings.quality())
         self.messages = Messages(gateway.site)

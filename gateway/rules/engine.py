@@ -6,15 +6,20 @@ So a crash between "reading stored" and "alarm stored" delays an alarm by the re
 loses nor repeats it.
 """
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+import heapq
+from collections.abc import Iterable, Mapping, Sequence
+from operator import attrgetter
+from typing import Any, Protocol
 
 from gateway.clock import tick_ms
 from gateway.ledger.store import Store, Stored
 from gateway.model import Alarm, Reading
 from gateway.rules.events import STREAM, EventRule
+from gateway.rules.outlook import Outlook
+from gateway.rules.pairs import PairRule
 from gateway.rules.silence import SilenceRule
 from gateway.rules.stages import StageRule
+from gateway.rules.thresholds import Thresholds
 
 _CHUNK = 1000
 _CHECKPOINT = 500  # readings between two saved states of a rule: bounds what recovery reads
@@ -22,11 +27,20 @@ _EVENTS = "events"
 _SILENCE = "silence"
 
 
-class _Track:
-    """Where a rule stands in the ledger."""
+class _Rule(Protocol):
+    """What the engine asks of a rule over readings."""
 
-    def __init__(self, rule: StageRule | EventRule) -> None:
+    def feed(self, reading: Reading, decided_ms: int) -> Alarm | None: ...
+    def to_state(self) -> dict[str, Any]: ...
+    def restore(self, state: Mapping[str, Any]) -> None: ...
+
+
+class _Track:
+    """Where a rule stands in the ledger; `devices` is None for all, then of one stream."""
+
+    def __init__(self, rule: _Rule, devices: Sequence[str] | None) -> None:
         self.rule = rule
+        self.devices = devices
         self.seen = 0  # number of the last reading fed
         self.fed = 0  # readings since the state was saved
 
@@ -35,19 +49,45 @@ class _Track:
         self.fed += 1
         return self.rule.feed(one.reading, now_ms)
 
+    def missed(self, store: Store) -> list[Stored]:
+        """The next readings in the ledger that the rule has not seen, in order."""
+        if self.devices is None:
+            return store.since(None, STREAM, self.seen, _CHUNK)
+        rows = [store.since(device, None, self.seen, _CHUNK) for device in self.devices]
+        # Beyond the end of a full chunk another device's rows are not known yet to be next.
+        end = min((part[-1].id for part in rows if len(part) == _CHUNK), default=None)
+        merged = heapq.merge(*rows, key=attrgetter("id"))
+        return [row for row in merged if end is None or row.id <= end]
+
 
 class Rules:
-    """The rules: stages by device, events of all, silence of all."""
+    """The rules: stages by place, disagreeing sensors, events of all, silence of all."""
 
     def __init__(
-        self, stages: Iterable[StageRule], events: EventRule, silence: SilenceRule
+        self,
+        stages: Iterable[StageRule],
+        events: EventRule,
+        silence: SilenceRule,
+        pairs: Iterable[PairRule] = (),
+        thresholds: Thresholds | None = None,
     ) -> None:
-        rules = {f"stage/{rule.device}": rule for rule in stages}
-        self._tracks = {key: _Track(rule) for key, rule in rules.items()}
-        self._tracks[_EVENTS] = _Track(events)
+        stages, pairs = list(stages), list(pairs)
+        self._tracks = {f"stage/{r.device}": _Track(r, r.devices) for r in stages}
+        self._tracks |= {f"pair/{r.first}": _Track(r, (r.first, r.second)) for r in pairs}
+        self._keys: dict[str, list[str]] = {}  # by device
+        for key, track in self._tracks.items():
+            for device in track.devices or ():
+                self._keys.setdefault(device, []).append(key)
+        self._tracks[_EVENTS] = _Track(events, None)
         self._changed: set[str] = set()  # keys whose state is to be saved
-        self.stages: Mapping[str, StageRule] = {rule.device: rule for rule in rules.values()}
+        self.stages: Mapping[str, StageRule] = {d: rule for rule in stages for d in rule.devices}
         self.silence = silence
+        self._thresholds = thresholds
+
+    def outlook(self, device: str) -> Outlook | None:
+        """Rate of rise and minutes to the next stage at a device's place, if it has stages."""
+        rule = self.stages.get(device)
+        return None if rule is None else rule.outlook()
 
     def recover(self, store: Store, now_ms: int) -> list[tuple[int, Alarm]]:
         """Restore every rule and decide on what was stored but not yet decided."""
@@ -57,8 +97,7 @@ class Rules:
             if state is not None:
                 track.rule.restore(state)
                 track.seen = state["seen"]
-            device, stream = (None, STREAM) if key == _EVENTS else (key.split("/", 1)[1], None)
-            while rows := store.since(device, stream, track.seen, _CHUNK):
+            while rows := track.missed(store):
                 for row in rows:
                     alarm = track.feed(row, now_ms)
                     if alarm is not None:
@@ -67,6 +106,8 @@ class Rules:
         silence: dict[str, Any] | None = store.get_state(_SILENCE)
         if silence is not None:
             self.silence.restore(silence)
+        if self._thresholds is not None:
+            self._thresholds.keep(store, now_ms)
         self.save(store)
         return missed
 
@@ -75,13 +116,11 @@ class Rules:
         alarms: list[Alarm] = []
         for one in sorted(stored, key=lambda s: s.reading.time_ms):
             self.silence.heard(one.reading.device, tick_ms())
-            keys = [f"stage/{one.reading.device}"]
+            keys = list(self._keys.get(one.reading.device, ()))
             if one.reading.stream == STREAM:
                 keys.append(_EVENTS)
             for key in keys:
-                track = self._tracks.get(key)
-                if track is None:
-                    continue
+                track = self._tracks[key]
                 alarm = track.feed(one, now_ms)
                 if alarm is not None:
                     alarms.append(alarm)

@@ -26,7 +26,26 @@ class Stages:
         900, low=0, high=86400, unit="s", doc="and only after the level stayed below for so long"
     )
     value: str = setting("level_mm", doc="the value that is compared")
-    version: str = setting("", doc="who set the thresholds, when and why")
+    low_mm: int | None = setting(
+        None, low=-20000, high=100000, unit="mm", doc="lowest level that the sensor can tell here"
+    )
+    high_mm: int | None = setting(
+        None,
+        low=-20000,
+        high=100000,
+        unit="mm",
+        doc="highest level that the sensor can tell here; beyond it is an error code, not water",
+    )
+    site: str = setting(
+        "", doc="two sensors at one place carry the same name here and are judged together"
+    )
+    apart_mm: int = setting(
+        150, low=10, high=5000, unit="mm", doc="two sensors of a place that differ more disagree"
+    )
+    version: str = setting("", doc="name of this set of thresholds")
+    set_by: str = setting("", doc="who set the thresholds")
+    set_on: str = setting("", doc="when they were set, such as 2026-01-15")
+    reason: str = setting("", doc="why they were set so")
 
     def __post_init__(self) -> None:
         if not self.waspada_mm < self.siaga_mm < self.awas_mm:
@@ -34,6 +53,16 @@ class Stages:
                 f"waspada_mm = {self.waspada_mm}, siaga_mm = {self.siaga_mm},"
                 f" awas_mm = {self.awas_mm} do not rise"
             )
+        low, high = self.low_mm, self.high_mm
+        if low is not None and high is not None and low >= high:
+            raise ValueError(f"low_mm = {low} is not below high_mm = {high}")
+        if high is not None and high < self.awas_mm:
+            raise ValueError(f"high_mm = {high} is below awas_mm = {self.awas_mm}")
+
+    @property
+    def limits_mm(self) -> tuple[int, int, int]:
+        """Where each stage begins."""
+        return self.waspada_mm, self.siaga_mm, self.awas_mm
 
 
 @dataclass(frozen=True, kw_only=True)

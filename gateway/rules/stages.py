@@ -1,24 +1,38 @@
-"""From water levels to stages: `StageRule`, one for each device that has thresholds.
+"""From water levels to stages: `StageRule`, one for each place that has thresholds; `Site`.
 
-A stage begins with the reading that reaches its threshold (or the n-th in a row, by `[alarm]
-confirmations`), and ends when the level has stayed below threshold minus hysteresis for the hold
-time; it falls to the highest stage that was supported meanwhile, so that no wave toggles a siren.
-Quality flags play no part: a sensor that a test
-calls suspect may be telling of the flood of the century.
+A stage begins with the first believed reading at its threshold (`gateway.rules.vote`), and ends
+when the level has stayed below threshold minus hysteresis for the hold time; it falls to the
+highest stage that was supported meanwhile, so that no wave toggles a siren. Quality flags play no
+part: a sensor that a test calls suspect may be telling of the flood of the century.
+
+Two sensors at one place: the higher of the believed levels counts, each goes on alone when the
+other falls silent, and a jump that a living sensor beside it does not see waits much longer.
+
+A node's float switch is a sensor too: it counts as the highest stage when the level agrees, or
+when the node's next frame says so again, or when there is no level.
 
 The rule is a state machine over (reading) events; time comes from the readings. Readings older than
-the newest one seen change nothing: history fills the ledger, it does not raise alarms.
+the newest one seen of their sensor change nothing: history fills the ledger, it does not raise
+alarms.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from gateway.model import CLEARED, ESCALATED, LOWERED, RAISED, Alarm, Reading
+from gateway.rules.outlook import Outlook
 from gateway.rules.settings import SCHEMES, AlarmSettings, Stages
+from gateway.rules.texts import stage_texts
+from gateway.rules.trend import WINDOWS_MIN, Trend, minutes_to, rate_values
+from gateway.rules.vote import STEEP_MM_MIN, Vote
 
 _AHEAD_MS = 600_000  # no honest clock is further ahead of ours
+_FRESH_MS = 1_800_000  # a sensor that was silent for so long has no say
+_CONTRADICTED = 30  # readings that a jump must last when the sensor beside it sees none
+_EVENT, _FLOOD = "event", "flood"
+_AWAS = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,18 +48,69 @@ class Site:
         return f"{local:%H:%M} {self.zone}"
 
 
+class _Member:
+    """One sensor of the place."""
+
+    def __init__(self, stages: Stages) -> None:
+        base = stages.waspada_mm
+        self.vote = Vote(stages.low_mm, stages.high_mm, base)
+        self.time_ms = 0  # of the newest reading
+        self.raw_mm: int | None = None
+        self.still = 0  # readings in a row that are the same to the millimetre
+        self.contradicted = 0
+        self.is_wet = False  # its float switch spoke
+        self.is_floating = False  # and was confirmed
+
+    def take(self, time_ms: int, value_mm: int) -> None:
+        self.still = self.still + 1 if value_mm == self.raw_mm else 0
+        self.raw_mm = value_mm
+        self.time_ms = time_ms
+
+    def to_state(self) -> dict[str, Any]:
+        return {
+            "vote": self.vote.to_state(),
+            "time_ms": self.time_ms,
+            "raw_mm": self.raw_mm,
+            "still": self.still,
+            "contradicted": self.contradicted,
+            "is_wet": self.is_wet,
+            "is_floating": self.is_floating,
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        self.vote.restore(state["vote"])
+        self.time_ms = state["time_ms"]
+        self.raw_mm = state["raw_mm"]
+        self.still = state["still"]
+        self.contradicted = state["contradicted"]
+        self.is_wet = state["is_wet"]
+        self.is_floating = state["is_floating"]
+
+
 class StageRule:
-    """Stages of one device, with hysteresis."""
+    """Stages of one place, with hysteresis. `device` is its first sensor and names its alarms."""
 
     kind = "stage"
 
-    def __init__(self, device: str, stages: Stages, alarm: AlarmSettings, site: Site) -> None:
+    def __init__(
+        self,
+        device: str,
+        stages: Stages,
+        alarm: AlarmSettings,
+        site: Site,
+        others: Mapping[str, Stages] | None = None,
+    ) -> None:
         self.device = device
-        self._limits = (stages.waspada_mm, stages.siaga_mm, stages.awas_mm)
+        self._limits = stages.limits_mm
         self._stages = stages
         self._names = SCHEMES[alarm.scheme]
         self._confirmations = alarm.confirmations
         self._site = site
+        self._members = {device: _Member(stages)}
+        self._members |= {name: _Member(one) for name, one in (others or {}).items()}
+        self._value_of = {device: stages.value}
+        self._value_of |= {name: one.value for name, one in (others or {}).items()}
+        self.trend = Trend()
         self.level = 0
         self.incident = ""
         self.value_mm: int | None = None
@@ -53,6 +118,11 @@ class StageRule:
         self._above = 0  # readings in a row that ask for a higher stage
         self._below_ms: int | None = None  # since when the level is below the hysteresis
         self._kept = 0  # highest stage that a reading supported since then
+
+    @property
+    def devices(self) -> Sequence[str]:
+        """The sensors of the place."""
+        return tuple(self._members)
 
     @property
     def name(self) -> str:
@@ -69,10 +139,12 @@ class StageRule:
             "above": self._above,
             "below_ms": self._below_ms,
             "kept": self._kept,
+            "trend": self.trend.to_state(),
+            "members": {name: one.to_state() for name, one in self._members.items()},
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Take up where `to_state` left off."""
+        """Take up where `to_state` left off; state of an older version lacks what came later."""
         self.level = state["level"]
         self.incident = state["incident"]
         self.time_ms = state["time_ms"]
@@ -80,18 +152,61 @@ class StageRule:
         self._above = state["above"]
         self._below_ms = state["below_ms"]
         self._kept = state["kept"]
+        self.trend.restore(state.get("trend", ()))
+        for name, member in state.get("members", {}).items():
+            if name in self._members:
+                self._members[name].restore(member)
+
+    def outlook(self) -> Outlook | None:
+        """What can be said of the next hours; None before the first believed reading."""
+        if self.value_mm is None:
+            return None
+        rates = [rate for rate in map(self.trend.rate, WINDOWS_MIN) if rate is not None]
+        minutes = None
+        best = self.trend.best()
+        if self.level < _AWAS:
+            minutes = minutes_to(self.value_mm, self._limits[self.level], best)
+        return Outlook(
+            device=self.device,
+            time_ms=self.time_ms,
+            level_mm=self.value_mm,
+            stage=self.level,
+            name=self.name,
+            next_name="" if self.level >= _AWAS else self._names[self.level + 1],
+            next_mm=None if self.level >= _AWAS else self._limits[self.level],
+            rates=tuple(rates),
+            rate=best,
+            minutes=minutes,
+        )
 
     def feed(self, reading: Reading, decided_ms: int) -> Alarm | None:
         """Take one reading; return the alarm it causes, if any."""
-        value = reading.values.get(self._stages.value)
-        if value is None:
+        member = self._members.get(reading.device)
+        if member is None:
             return None
-        if self.time_ms > decided_ms + _AHEAD_MS:
-            self.time_ms = 0  # a clock was wrong: it must not make us deaf until its date comes
-        if reading.time_ms <= self.time_ms:
+        if max(self.time_ms, member.time_ms) > decided_ms + _AHEAD_MS:
+            # A clock was wrong: it must not make us deaf until its date comes.
+            self.time_ms = 0
+            for one in self._members.values():
+                one.time_ms = 0
+        value = reading.values.get(self._value_of[reading.device])
+        by_float = self._is_float(member, reading, value)
+        believed = None
+        if value is not None and reading.time_ms > member.time_ms:
+            believed = self._believed(member, reading, value)
+            self.time_ms = max(self.time_ms, reading.time_ms)
+        if believed is not None:
+            self.value_mm = self._level_of_place(reading.time_ms)
+            self.trend.add(self.time_ms, self.value_mm)
+        if by_float:
+            return self._awas_by_float(reading, decided_ms)
+        if believed is None or self.value_mm is None:
             return None
-        self.time_ms = reading.time_ms
-        self.value_mm = value
+        return self._step(self.value_mm, reading, decided_ms)
+
+    def _step(self, value: int, reading: Reading, decided_ms: int) -> Alarm | None:
+        if any(one.is_floating for one in self._members.values()):
+            value = max(value, self._limits[-1])
         reached = self._reached(value, 0)
         if reached > self.level:
             self._below_ms = None
@@ -99,8 +214,6 @@ class StageRule:
             if self._above < self._confirmations:
                 return None
             event = RAISED if self.level == 0 else ESCALATED
-            if event == RAISED:
-                self.incident = f"{self.device}/{self.kind}/{reading.time_ms}"
             return self._change(event, reached, reading, decided_ms)
         self._above = 0
         if self.level == 0:
@@ -119,14 +232,94 @@ class StageRule:
         event = CLEARED if self._kept == 0 else LOWERED
         return self._change(event, self._kept, reading, decided_ms)
 
+    # The sensors
+
+    def _believed(self, member: _Member, reading: Reading, value: int) -> int | None:
+        """The member's level if this reading made it one that is believed."""
+        time_ms = reading.time_ms
+        member.take(time_ms, value)
+        partner = self._partner(member, time_ms)
+        partner_mm = None if partner is None else partner.raw_mm
+        is_ours = reading.stream == _EVENT or (
+            reading.stream == _FLOOD and reading.link is not None
+        )
+        vote = member.vote
+        is_contradicted = (
+            partner is not None
+            and partner.vote.level_mm is not None
+            and partner.still < 10
+            and vote.level_mm is not None
+            and value - max(partner.vote.level_mm, partner.raw_mm or 0)
+            > self._reach_mm(partner, time_ms)
+            and not vote.would_continue(time_ms, value, is_filtered=is_ours)
+        )
+        member.contradicted = member.contradicted + 1 if is_contradicted else 0
+        if is_contradicted and member.contradicted < _CONTRADICTED:
+            return None
+        stages = self._reached(value, 0) - self.level
+        return vote.feed(time_ms, value, is_filtered=is_ours, partner_mm=partner_mm, stages=stages)
+
+    def _reach_mm(self, partner: _Member, time_ms: int) -> int:
+        """How far the water may be above what the other sensor said when it last spoke."""
+        since_min = max(0, time_ms - partner.time_ms) / 60_000
+        return self._stages.apart_mm + round(STEEP_MM_MIN * since_min)
+
+    def _partner(self, member: _Member, time_ms: int) -> _Member | None:
+        """Another sensor of the place that spoke lately."""
+        for one in self._members.values():
+            if one is not member and one.time_ms and time_ms - one.time_ms < _FRESH_MS:
+                return one
+        return None
+
+    def _level_of_place(self, time_ms: int) -> int:
+        """The highest that is believed of any sensor that is not silent."""
+        levels = [
+            one.vote.level_mm
+            for one in self._members.values()
+            if one.vote.level_mm is not None and time_ms - one.vote.time_ms < _FRESH_MS
+        ]
+        return max(levels)
+
+    def _is_float(self, member: _Member, reading: Reading, value: int | None) -> bool:
+        """Note what the float switch says; True when that makes it the highest stage.
+
+        It must be said twice, unless the level agrees or there is none: the node's event, then its
+        next frame, whose stage is the highest as long as the switch is wet.
+        """
+        values = reading.values
+        if values.get("is_float_switch"):
+            is_near = value is None or value >= self._limits[-1] - self._stages.hysteresis_mm
+            member.is_floating = member.is_wet or is_near
+            member.is_wet = True
+        elif "stage" in values and reading.stream in (_FLOOD, _EVENT):
+            if values["stage"] < _AWAS:
+                member.is_wet = member.is_floating = False
+            elif member.is_wet:
+                member.is_floating = True
+        return member.is_floating and self.level < _AWAS
+
+    def _awas_by_float(self, reading: Reading, decided_ms: int) -> Alarm | None:
+        self.time_ms = max(self.time_ms, reading.time_ms)
+        return self._change(RAISED if self.level == 0 else ESCALATED, _AWAS, reading, decided_ms)
+
+    # The alarm
+
     def _reached(self, value: int, margin: int) -> int:
         return sum(value >= limit - margin for limit in self._limits)
 
     def _change(self, event: str, level: int, reading: Reading, decided_ms: int) -> Alarm:
+        if event == RAISED:
+            self.incident = f"{self.device}/{self.kind}/{reading.time_ms}"
         before, self.level = self.level, level
         self._above = 0
         self._below_ms = None
-        words = (self._names[level], self._names[before])
+        outlook = self.outlook()
+        rate, minutes = (None, None) if outlook is None else (outlook.rate, outlook.minutes)
+        level_mm = reading.values.get(self._value_of[reading.device], self.value_mm)
+        names = (self._names[level], self._names[before])
+        texts = stage_texts(
+            event, self.device, names, level_mm, self._site.clock(reading.time_ms), outlook
+        )
         return Alarm(
             incident=self.incident,
             device=self.device,
@@ -137,33 +330,7 @@ class StageRule:
             time_ms=reading.time_ms,
             decided_ms=decided_ms,
             sequence=reading.sequence,
-            values=dict(reading.values),
-            text_id=_text_id(event, self.device, words, self.value_mm, self._site, reading),
-            text_en=_text_en(event, self.device, words, self.value_mm, self._site, reading),
+            values={**reading.values, **rate_values(rate, minutes)},
+            text_id=texts[0],
+            text_en=texts[1],
         )
-
-
-def _metres(value_mm: int | None, comma: str) -> str:
-    return "?" if value_mm is None else f"{value_mm / 1000:.2f}".replace(".", comma)
-
-
-def _text_id(
-    event: str, device: str, words: tuple[str, str], value: int | None, site: Site, reading: Reading
-) -> str:
-    now, before = words
-    at = site.clock(reading.time_ms)
-    height = f"muka air {_metres(value, ',')} m pukul {at}"
-    if event in (RAISED, ESCALATED):
-        return f"{now.upper()} di {device}: {height}, naik dari {before}."
-    return f"{device} turun ke {now} dari {before}: {height}."
-
-
-def _text_en(
-    event: str, device: str, words: tuple[str, str], value: int | None, site: Site, reading: Reading
-) -> str:
-    now, before = words
-    at = site.clock(reading.time_ms)
-    height = f"water level {_metres(value, '.')} m at {at}"
-    if event in (RAISED, ESCALATED):
-        return f"{now.upper()} at {device}: {height}, up from {before}."
-    return f"{device} down to {now} from {before}: {height}."

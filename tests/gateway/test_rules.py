@@ -1,5 +1,6 @@
 """Stages, events and silence: when an alarm is raised, and above all when it is not lost."""
 
+import itertools
 import random
 
 import pytest
@@ -41,20 +42,33 @@ def feed(rule: StageRule, levels: list[int | None], start: int = 0) -> list[tupl
     return [(alarm.event, alarm.name) for alarm in alarms if alarm is not None]
 
 
+def climb(*levels: int) -> list[int]:
+    """Levels a reading apart that go from one to the next in steps of 20 mm."""
+    steps = [levels[0]]
+    for low, high in itertools.pairwise(levels):
+        steps += range(low + 20, high, 20) if high > low else range(low - 20, high, -20)
+        steps.append(high)
+    return steps
+
+
 def test_each_stage_begins_at_its_threshold_and_not_below() -> None:
-    assert feed(rule(), [299, 300, 1159, 1160, 2659, 2660]) == [
-        (RAISED, "Waspada"),
-        (ESCALATED, "Siaga"),
-        (ESCALATED, "Awas"),
-    ]
+    it = rule()
+    for threshold, event, name in ((300, RAISED, "Waspada"), (1160, ESCALATED, "Siaga")):
+        start = it.time_ms // 10_000 - START_MS // 10_000 + 1 if it.time_ms else 0
+        first = 0 if threshold == 300 else 300
+        below = climb(first, threshold - 1)
+        assert feed(it, below, start) == []
+        assert feed(it, [threshold], start + len(below)) == [(event, name)]
 
 
-def test_a_jump_goes_straight_to_the_worst_stage() -> None:
-    assert feed(rule(), [0, 5000]) == [(RAISED, "Awas")]
+def test_a_jump_goes_straight_to_the_worst_stage_at_the_third_reading() -> None:
+    it = rule()
+    assert feed(it, [0, 5000, 5000]) == []
+    assert feed(it, [5000], 3) == [(RAISED, "Awas")]
 
 
 def test_jakarta_counts_down() -> None:
-    assert feed(rule(AlarmSettings(scheme=SIAGA)), [0, 5000]) == [(RAISED, "Siaga 1")]
+    assert feed(rule(AlarmSettings(scheme=SIAGA)), [0, *[5000] * 3]) == [(RAISED, "Siaga 1")]
 
 
 def test_waves_about_the_threshold_do_not_toggle_and_calm_clears_after_the_hold() -> None:
@@ -67,48 +81,54 @@ def test_waves_about_the_threshold_do_not_toggle_and_calm_clears_after_the_hold(
 
 def test_it_falls_to_the_highest_stage_supported_during_the_hold() -> None:
     it = rule()
-    feed(it, [2700])
-    assert feed(it, [1100, 100, 100, 100, 100, 100, 100], 1) == [(LOWERED, "Siaga")]
+    feed(it, [0, *[2700] * 3])
+    assert feed(it, [1100] * 3 + [100] * 5, 4) == []
+    assert feed(it, [100], 12) == [(LOWERED, "Siaga")]
 
 
 def test_one_incident_from_raised_to_cleared() -> None:
     it = rule(stages=Stages(waspada_mm=300, siaga_mm=1160, awas_mm=2660, hold_s=0))
-    alarms = [it.feed(reading(n, level), LATER) for n, level in enumerate([300, 2700, 0, 400])]
+    levels = climb(0, 300) + [2700] * 3 + [0] * 3 + climb(0, 400)
+    alarms = [it.feed(reading(n, level), LATER) for n, level in enumerate(levels)]
     first, second, third, fourth = (alarm for alarm in alarms if alarm is not None)
     assert first.incident == second.incident == third.incident != fourth.incident
     assert third.event == CLEARED
 
 
 def test_quality_never_gates_an_alarm() -> None:
-    alarm = rule().feed(reading(1, 3000, quality=FAIL), LATER)
-    assert alarm is not None and alarm.level == 3
+    it = rule()
+    alarms = [it.feed(reading(n, 3000, quality=FAIL), LATER) for n in range(3)]
+    assert [alarm.level for alarm in alarms if alarm] == [3]
 
 
 def test_a_missing_value_changes_nothing() -> None:
-    assert feed(rule(), [400, None, None, 1200]) == [(RAISED, "Waspada"), (ESCALATED, "Siaga")]
+    levels = [*climb(0, 400), None, None, *[1200] * 2, None, 1200]
+    assert feed(rule(), levels) == [(RAISED, "Waspada"), (ESCALATED, "Siaga")]
 
 
 def test_history_raises_no_alarm() -> None:
     it = rule()
     feed(it, [0, 0, 0], 100)
-    assert feed(it, [5000], 50) == []
+    assert feed(it, [5000] * 9, 50) == []
 
 
-def test_confirmations_ask_for_readings_in_a_row() -> None:
+def test_confirmations_ask_for_more_readings_in_a_row() -> None:
     it = rule(AlarmSettings(confirmations=2))
-    assert feed(it, [3000, 0, 3000, 0, 400, 3000]) == [(RAISED, "Awas")]
+    assert feed(it, [*climb(0, 290), 305, 290, 305]) == []
+    assert feed(it, [310], 19) == [(RAISED, "Waspada")]
 
 
 def test_a_clock_that_ran_ahead_does_not_make_it_deaf() -> None:
     it = rule()
     ahead = reading(1, 100, at_s=10 * 365 * 86400)
     assert it.feed(ahead, START_MS) is None
-    alarm = it.feed(reading(2, 3000), START_MS + 30_000)
-    assert alarm is not None and alarm.level == 3
+    alarms = [it.feed(reading(n, 3000), START_MS + 60_000) for n in (2, 3, 4)]
+    assert [alarm.level for alarm in alarms if alarm] == [3]
 
 
 def test_texts_are_in_both_languages_with_local_time() -> None:
-    alarm = rule().feed(reading(1, 2710, at_s=0), LATER)
+    it = rule()
+    alarm = [it.feed(reading(n, 2710), LATER) for n in range(3)][-1]
     assert alarm is not None
     assert alarm.text_id.startswith("AWAS di kumbasari: muka air 2,71 m pukul ")
     assert "water level 2.71 m" in alarm.text_en and alarm.text_en.count("WITA") == 1
@@ -192,9 +212,10 @@ def test_a_crash_between_reading_and_alarm_delays_the_alarm_and_repeats_none(tmp
     store = Store(db)
     store.open_sinks(["city"])
     it = rules()
-    decided = [decide(it, store, reading(n, level)) for n, level in enumerate([0, 400, 500])]
-    assert [len(alarms) for alarms in decided] == [0, 1, 0]
-    store.add([reading(3, 2700)])  # stored; the crash comes before the rules see it
+    levels = [*climb(0, 300), 2700, 2700]
+    decided = [decide(it, store, reading(n, level)) for n, level in enumerate(levels)]
+    assert [len(alarms) for alarms in decided] == [0] * 15 + [1, 0, 0]
+    store.add([reading(len(levels), 2700)])  # stored; the crash comes before the rules see it
     again = rules()
     assert [alarm.event for _, alarm in again.recover(store, LATER)] == [ESCALATED]
     again.saved()
@@ -207,8 +228,9 @@ def test_a_crash_between_reading_and_alarm_delays_the_alarm_and_repeats_none(tmp
 
 def test_a_full_disk_does_not_silence_the_alarm_and_it_is_not_raised_twice() -> None:
     it = rules()
-    assert len(it.decide_unstored([reading(1, 3000)], LATER)) == 1
-    assert it.decide([Stored(1, reading(1, 3000))], LATER) == []
+    rise = [reading(n, 3000) for n in range(3)]
+    assert len(it.decide_unstored(rise, LATER)) == 1
+    assert it.decide([Stored(n + 1, one) for n, one in enumerate(rise)], LATER) == []
 
 
 QUALITY = QualitySettings(
