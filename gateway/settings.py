@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, is_dataclass, replace
 from pathlib import Path
 from typing import cast
 
+from gateway.acts.ais.settings import AisSettings
 from gateway.config import (
     ConfigError,
     Place,
@@ -107,6 +108,7 @@ class Settings:
     device: tuple[DeviceSettings, ...] = setting((), doc="LoRaWAN devices")
     backfill: BackfillSettings = field(default_factory=BackfillSettings)
     modbus: tuple[Bus, ...] = setting((), doc="wired buses")
+    ais: AisSettings | None = setting(None, doc="boats and gauges on chart plotters")
 
     def stages(self) -> dict[str, Stages]:
         """Thresholds by device or sensor name."""

@@ -6,6 +6,10 @@ from gateway.acts.part import Act, Context
 def open_acts(context: Context) -> list[Act]:
     """The acts of this configuration. Raises ConfigError."""
     acts: list[Act] = []
+    if context.settings.ais is not None:
+        from gateway.acts.ais.act import AisAct
+
+        acts.append(AisAct(context.settings.ais, context))
     return acts
 
 
