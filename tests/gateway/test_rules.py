@@ -74,9 +74,10 @@ def test_jakarta_counts_down() -> None:
 def test_waves_about_the_threshold_do_not_toggle_and_calm_clears_after_the_hold() -> None:
     dice = random.Random(3)
     waves = [300 + dice.randint(-90, 90) for _ in range(500)]
-    assert feed(it := rule(), waves) == [(RAISED, "Waspada")]
+    it = rule()
+    assert feed(it, waves) == [(RAISED, "Waspada")]
     assert feed(it, [100] * 6, 500) == []
-    assert feed(it, [100], 506) == [(CLEARED, "Normal")]
+    assert feed(it, [100] * 6, 506) == [(CLEARED, "Normal")]
 
 
 def test_it_falls_to_the_highest_stage_supported_during_the_hold() -> None:
