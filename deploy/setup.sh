@@ -78,6 +78,10 @@ lock)
     UV=$(find_uv)
     "$UV" pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
         --no-annotate --group dev --extra chirpstack --extra codecs --extra device --extra emulator --extra labels --extra ntcip pyproject.toml -o requirements.lock
+    # What a gateway carries (deploy/deb.sh): the same versions, without what only tests and benches need.
+    "$UV" pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
+        --no-annotate --extra chirpstack --extra codecs --extra device --extra labels --extra ntcip -c requirements.lock \
+        pyproject.toml -o deploy/runtime.lock
     # SUMO is large and only the junction's benches drive it, so it is locked and installed apart.
     printf 'libsumo\nsumolib\neclipse-sumo\n' | "$UV" pip compile -q --universal --python-version 3.11 --generate-hashes --no-header \
         --no-emit-index-url --no-annotate -c requirements.lock - -o deploy/sumo.lock
@@ -86,7 +90,7 @@ lock)
     # Independent servers and readers, in an environment of their own: what they need is not ours.
     printf 'atspm\ndjango-ogc-sensorthings\nioos-qc\nnats-server-bin\n' | "$UV" pip compile -q --universal --python-version 3.11 --generate-hashes \
         --no-header --no-emit-index-url --no-annotate - -o deploy/peers.lock
-    say "wrote requirements.lock, deploy/sumo.lock, deploy/peers.lock and deploy/device-stubs.lock"
+    say "wrote requirements.lock, deploy/runtime.lock, deploy/sumo.lock, deploy/peers.lock and deploy/device-stubs.lock"
     exit 0 ;;
 tests)
     [ -f .venv/.tests ] && exit 0
