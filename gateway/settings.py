@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import cast
 
 from gateway.acts.ais.settings import AisSettings
+from gateway.acts.cap.settings import CapSettings
 from gateway.config import (
     ConfigError,
     Place,
@@ -108,6 +109,7 @@ class Settings:
     device: tuple[DeviceSettings, ...] = setting((), doc="LoRaWAN devices")
     backfill: BackfillSettings = field(default_factory=BackfillSettings)
     modbus: tuple[Bus, ...] = setting((), doc="wired buses")
+    cap: CapSettings | None = setting(None, doc="signed CAP 1.2 alerts")
     ais: AisSettings | None = setting(None, doc="boats and gauges on chart plotters")
 
     def stages(self) -> dict[str, Stages]:

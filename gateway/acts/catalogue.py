@@ -10,6 +10,10 @@ def open_acts(context: Context) -> list[Act]:
         from gateway.acts.ais.act import AisAct
 
         acts.append(AisAct(context.settings.ais, context))
+    if context.settings.cap is not None:
+        from gateway.acts.cap.act import CapAct
+
+        acts.append(CapAct(context, context.settings.cap))
     return acts
 
 
