@@ -67,6 +67,7 @@ class Agent:
         self._folder = gateway.data_dir
         self._clock = WallClock()
         sinks = ["mqtt", "sparkplug"] if self.settings.sparkplug else ["mqtt"]
+        sinks += ["sensorthings"] if self.settings.sensorthings else []
         self.ledger = Ledger(self._folder, self.settings.ledger, sinks)
         self._supervisor = Supervisor()
         self._broker: LocalBroker | None = None

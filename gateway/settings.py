@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import cast
 
 from gateway.acts.ais.settings import AisSettings
+from gateway.acts.sensorthings.settings import SensorThingsSettings
 from gateway.acts.cap.settings import CapSettings
 from gateway.config import (
     ConfigError,
@@ -111,6 +112,7 @@ class Settings:
     modbus: tuple[Bus, ...] = setting((), doc="wired buses")
     cap: CapSettings | None = setting(None, doc="signed CAP 1.2 alerts")
     ais: AisSettings | None = setting(None, doc="boats and gauges on chart plotters")
+    sensorthings: SensorThingsSettings | None = setting(None, doc="push to a SensorThings server")
 
     def stages(self) -> dict[str, Stages]:
         """Thresholds by device or sensor name."""

@@ -14,6 +14,10 @@ def open_acts(context: Context) -> list[Act]:
         from gateway.acts.cap.act import CapAct
 
         acts.append(CapAct(context, context.settings.cap))
+    if context.settings.sensorthings is not None:
+        from gateway.acts.sensorthings.act import SensorThingsAct
+
+        acts.append(SensorThingsAct(context.settings.sensorthings, context))
     return acts
 
 

@@ -18,7 +18,7 @@ DAY_MS = 86_400_000
 COUNTED = ("flood", "track")
 
 # Sinks that have no place for alarms.
-_NO_ALARMS = ("sparkplug",)
+_NO_ALARMS = ("sparkplug", "sensorthings")
 
 _COLUMNS = (
     "reading.id, device, stream.stream, sequence, time_ms, time_source, quality, origin,"
