@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import cast
 
 from gateway.acts.ais.settings import AisSettings
-from gateway.acts.sensorthings.settings import SensorThingsSettings
 from gateway.acts.cap.settings import CapSettings
+from gateway.acts.sensorthings.settings import SensorThingsSettings
 from gateway.config import (
     ConfigError,
     Place,
