@@ -10,10 +10,10 @@ So a crash in between handles an alarm twice: what an act does must be harmless 
 An old alarm may come late (`alarm.decided_ms`): each act says for how long it still matters.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gateway.clock import WallClock
 from gateway.ledger.ledger import Ledger
@@ -24,6 +24,12 @@ from gateway.sinks.messages import Messages
 
 if TYPE_CHECKING:
     from gateway.settings import Settings
+
+
+# What runs a signed command of an operator (docs/remote.md): takes the command's arguments as they
+# came (check every one of them), returns what the answer tells, as JSON. ValueError refuses: its
+# text is the reason that the operator reads. It may be a coroutine function.
+CommandHandler = Callable[[Mapping[str, Any]], Mapping[str, Any] | Awaitable[Mapping[str, Any]]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +76,15 @@ class Act:
 
     def faults(self) -> Mapping[tuple[str, str], str]:
         """What is degraded: (stable dotted code, subject) -> detail with what to do."""
+        return {}
+
+    def commands(self) -> Mapping[str, tuple[str, CommandHandler]]:
+        """Commands that operators may send: name -> (least role, handler).
+
+        The role is "viewer", "operator" or "admin". The command's full name is NAME.name with the
+        name of the act. Signature, replay, expiry and role are checked before, and every command
+        is in the audit log.
+        """
         return {}
 
     def counters(self) -> Mapping[str, int]:
