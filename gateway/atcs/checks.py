@@ -44,6 +44,7 @@ def check(plan: Plan) -> list[Finding]:
     findings += _entries(plan)
     for timing in plan.plan:
         findings += _timing(plan, timing)
+    findings += _waits(plan)
     findings += _specials(plan)
     findings += _load(plan)
     return sorted(findings, key=lambda finding: finding.level != REFUSED)
@@ -222,6 +223,58 @@ def _timing(plan: Plan, timing: Timing) -> list[Finding]:
         lengths = {round(sums.get((ring, barrier), 0.0), 2) for ring in rings}
         if len(lengths) > 1:
             refuse("splits", f"rings reach the end of barrier group {barrier} at different times")
+    return found
+
+
+def serving_s(plan: Plan) -> tuple[float, list[float]]:
+    """(the longest time until another entry is green, and that of serving each), in seconds."""
+    extra = 0.0
+    for i, m in enumerate(plan.movement):
+        if m.kind == LEFT:
+            # A free left turn that has just begun may be in the way.
+            extra = max(
+                extra, m.min_green_s + m.yellow_s + max(0, *plan.clearance_ms[i], 0) / 1000.0
+            )
+    shortest = [shortest_s(plan, entry) for entry in plan.entry]
+    # Ticks are lost at every change of lamps; a second covers them.
+    first = max(change_s(plan, entry) for entry in plan.entry) + max(shortest) + extra + 1.0
+    return first, [length + extra + 1.0 for length in shortest]
+
+
+def round_s(plan: Plan) -> float:
+    """The longest time in which everybody can be served once, whatever the junction does now."""
+    first, steps = serving_s(plan)
+    total = first
+    for barrier in {entry.barrier for entry in plan.entry}:
+        rows = [i for i, entry in enumerate(plan.entry) if entry.barrier == barrier]
+        rings = [plan.entry[i].ring for i in rows]
+        most = max(rings.count(ring) for ring in rings)
+        total += sum(sorted((steps[i] for i in rows), reverse=True)[:most])
+    return total
+
+
+def _waits(plan: Plan) -> list[Finding]:
+    """Whether the bound on waits can be kept, and leaves the patterns alone."""
+    found: list[Finding] = []
+    bound = plan.junction.red_max_s
+    need = round_s(plan)
+    if bound < need:
+        found.append(
+            Finding(
+                REFUSED,
+                "junction.red_max_s",
+                f"{bound:g} s cannot be kept: serving everybody once takes up to {need:.0f} s",
+            )
+        )
+    for timing in plan.plan:
+        if timing.cycle_s and timing.cycle_s + serving_s(plan)[0] > bound:
+            found.append(
+                Finding(
+                    ADVICE,
+                    f"plan.{timing.name}.cycle_s",
+                    f"with {timing.cycle_s:g} s the bound of {bound:g} s on waits may break it",
+                )
+            )
     return found
 
 

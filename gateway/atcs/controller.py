@@ -6,25 +6,28 @@ goes through `gateway.atcs.kernel`; nothing else can change a lamp. An exception
 flashes the junction until somebody resets it.
 """
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from gateway.atcs import events as e
 from gateway.atcs.calendar import Wall, plan_name
 from gateway.atcs.coordination import Coordinator
+from gateway.atcs.countdown import Countdown
 from gateway.atcs.detectors import Detectors
 from gateway.atcs.events import Event
 from gateway.atcs.flood import Closures
-from gateway.atcs.kernel import CHANGE, FLASH, GREEN, RED, Group, Kernel
-from gateway.atcs.plan import FLASH_PLAN, FREE_PLAN, PEDESTRIAN, Plan
+from gateway.atcs.kernel import Group, Kernel
+from gateway.atcs.phaselog import PhaseLog
+from gateway.atcs.plan import ADAPTIVE, FLASH_PLAN, FREE_PLAN, PEDESTRIAN, Plan, Timing
+from gateway.atcs.predictive import Predictive
 from gateway.atcs.priority import Priority
 from gateway.atcs.sequencer import Sequencer
+from gateway.atcs.waits import Waits
 
 TICK_MS = 100
 AUTO, MANUAL, ALL_RED, PANEL_FLASH = "auto", "manual", "all_red", "flash"
 PANELS = (AUTO, MANUAL, ALL_RED, PANEL_FLASH)
 MIN_RED_MS = 1000
-_RESTART_CAUSES = ("programmed", "start-up")
 
 
 @dataclass(slots=True)
@@ -33,6 +36,8 @@ class Inputs:
 
     detectors: int = 0
     """Bit i: the plan's i-th detector or button is on."""
+    counts: Mapping[int, int] = field(default_factory=dict[int, int])
+    """Standing vehicles by camera detector; a camera that is not in it is lost."""
     preempts: int = 0
     panel: str = AUTO
     advance: bool = False
@@ -52,6 +57,8 @@ class Output:
     deadline_ms: int = 0
     mode: str = ""
     closed: int = 0
+    countdown: dict[int, int] = field(default_factory=dict[int, int])
+    """Seconds for the displays of movements that have one and whose time is certain."""
 
 
 class Controller:
@@ -76,7 +83,15 @@ class Controller:
         self.detectors = Detectors(plan, now_ms)
         self.priority = Priority(plan)
         self.closures = Closures(plan, now_ms)
+        self.waits = Waits(plan)
+        self.countdown = Countdown(plan)
+        self.predictive = (
+            Predictive(plan, self.sequencer)
+            if any(timing.mode == ADAPTIVE for timing in plan.plan)
+            else None
+        )
         self.coordinator: Coordinator | None = None
+        self.timing: Timing | None = None
         self.pattern = FREE_PLAN
         self.mode = "start"
         self.since_ms = now_ms
@@ -84,7 +99,12 @@ class Controller:
         self.manual_ms: int | None = None
         self.advance_was = False
         self._events: list[Event] = []
-        self._shown: list[int] = [FLASH] * len(plan.movement)
+        self._phases = PhaseLog(plan, now_ms)
+        self.overdue = -1
+        self.wanted = 0
+        """The movements that should be green, by the last decision."""
+        self.central = ""
+        """A plan name commanded from a central; empty: the calendar's."""
         self.kernel.flash("start-up")
         self.log(e.STARTUP, 0, "power up")
 
@@ -96,9 +116,17 @@ class Controller:
         """A flood sensor's stage, as the gateway has just measured it."""
         self.closures.report(sensor, stage, self.now_ms)
 
-    def request(self, vehicle: str, preempt: str, eta_s: float) -> bool:
-        """An emergency vehicle will be here in `eta_s`; False if it may not ask."""
-        return self.priority.request(vehicle, preempt, eta_s, self.now_ms, self.log)
+    def request(self, vehicle: str, preempt: str, eta_s: float, vehicle_class: str = "") -> bool:
+        """An emergency vehicle will be here in `eta_s`; False if it may not ask.
+
+        `vehicle_class` only if somebody trusted vouches for it.
+        """
+        return self.priority.request(vehicle, preempt, eta_s, self.now_ms, self.log, vehicle_class)
+
+    def announce(self, movement: int, eta_ms: int, vehicles: int) -> None:
+        """A neighbour's departures that reach our stop bar at `eta_ms` of our clock."""
+        if self.predictive is not None:
+            self.predictive.announce(movement, eta_ms, vehicles)
 
     def passed(self, vehicle: str) -> None:
         """An emergency vehicle has gone through."""
@@ -118,22 +146,28 @@ class Controller:
         self.kernel.step(now_ms, want)
         if self.kernel.fault and self.mode not in ("flash", "start", "fault"):
             self._fail(self.kernel.fault)
-        self._log_lamps()
+        self.wanted = want
+        self._phases.step(now_ms, self.kernel.aspect, self.sequencer.calls, self.log)
         output = Output(
             tuple(self.kernel.aspect),
             self._events,
             now_ms + TICK_MS,
             self.mode,
             self.sequencer.closed,
+            self.countdown.read(self.kernel, self.sequencer, self._clock(), want),
         )
         self._events = []
         return output
+
+    def _clock(self) -> Coordinator | None:
+        """The cycle clock while the pattern is what decides."""
+        return self.coordinator if self.mode == "plan" and self.manual_ms is None else None
 
     def _fail(self, cause: str) -> None:
         self.kernel.flash(cause)
         self._enter("fault")
         self.log(e.ALARM, 0, cause)
-        self.log(e.UNIT_FLASH, 3, cause)
+        self.log(e.UNIT_FLASH, e.FAULT_FLASH, cause)
 
     def _enter(self, mode: str) -> None:
         self.mode = mode
@@ -142,7 +176,11 @@ class Controller:
     def _decide(self, now_ms: int, dt_ms: int, inputs: Inputs) -> int:
         """What should be green; changes the mode as needed."""
         sequencer = self.sequencer
-        self.detectors.step(now_ms, inputs.detectors, self.log)
+        self.detectors.step(now_ms, inputs.detectors, self.log, inputs.counts)
+        sequencer.blocked = self.detectors.blocked
+        if self.predictive is not None:
+            self.predictive.observe(now_ms, self.kernel, self.detectors, inputs.detectors)
+        self.waits.step(now_ms, self._waiting())
         closed = self.closures.step(now_ms, self.log)
         if closed != sequencer.closed:
             for i in range(len(self.plan.movement)):
@@ -156,7 +194,7 @@ class Controller:
             self._enter("start")
             self.kernel.flash("start-up")
             self.log(e.STARTUP, 0, "reset by hand")
-        pattern = self.closures.plan_name() or plan_name(self.plan, inputs.wall)
+        pattern = self.closures.plan_name() or self.central or plan_name(self.plan, inputs.wall)
         flash = inputs.panel == PANEL_FLASH or pattern == FLASH_PLAN
         if self.mode == "start":
             return self._start(now_ms, flash)
@@ -165,14 +203,19 @@ class Controller:
             if flash:
                 return 0
             self.kernel.restart(now_ms)
-            self.log(e.UNIT_FLASH, 1, "flash ends")
+            self.log(e.UNIT_FLASH, e.NOT_FLASH, "flash ends")
             self._enter("red")
             return 0
         if flash:
             if not self.kernel.green | self.kernel.change:
                 self.kernel.flash("programmed")
                 self._enter("flash")
-                self.log(e.UNIT_FLASH, 2, "panel" if inputs.panel == PANEL_FLASH else pattern)
+                by_panel = inputs.panel == PANEL_FLASH
+                self.log(
+                    e.UNIT_FLASH,
+                    e.LOCAL_FLASH if by_panel else e.AUTOMATIC_FLASH,
+                    "panel" if by_panel else pattern,
+                )
             return 0
         if self.mode == "red":
             if now_ms - self.since_ms < self.plan.junction.startup_red_s * 1000:
@@ -181,9 +224,10 @@ class Controller:
         if inputs.panel == ALL_RED:
             if self.mode != "all red":
                 self._enter("all red")
-                self.log(e.MANUAL, 2, "all red")
+                self.log(e.STOP_TIME, 1, "all red")
             return 0
         if self.mode == "all red":
+            self.log(e.STOP_TIME, 0, "")
             self._begin(now_ms)
         if active >= 0:
             if self.mode != "preempt":
@@ -212,8 +256,7 @@ class Controller:
 
     def _leave_preempt(self, now_ms: int) -> None:
         """Go on with the exit entry; everybody is called, as nobody knows who waited."""
-        exits = [p.exit for p in self.plan.preempt if p.exit]
-        name = exits[0] if len(exits) == 1 else ""
+        name = self.plan.preempt[self.priority.last].exit
         for ring, entry in zip(
             self.sequencer.rings,
             self.sequencer.first(name) if name else self._best_entries(),
@@ -257,12 +300,50 @@ class Controller:
                 ring.force_left_ms -= step
                 if coordinator.wrapped and ring.entry == coordinator.coordinated:
                     ring.force_left_ms = coordinator.left_ms(ring.entry)
-        hold = manual or self._extended()
-        sequencer.step(
-            now_ms, self.kernel, detectors.present, self.log,
-            None if manual else coordinator, hold, force,
-        )  # fmt: skip
+        if not self._serve_overdue(now_ms):
+            if manual:
+                coordinator = None
+            target = None
+            adaptive = (
+                self.predictive is not None
+                and self.timing is not None
+                and self.timing.mode == ADAPTIVE
+            )
+            if adaptive and self.predictive is not None and not manual and not self._extended():
+                target = self.predictive.decide(now_ms, self.kernel, coordinator, self.log)
+            sequencer.step(
+                now_ms,
+                self.kernel,
+                detectors.present,
+                self.log,
+                coordinator,
+                manual or self._extended(),
+                force,
+                gap=target is None,
+            )
+            if target is not None and all(ring.green_ms >= 0 for ring in sequencer.rings):
+                sequencer.steer(now_ms, self.kernel, target, coordinator, self.log)
         return sequencer.wanted(self.kernel)
+
+    def _serve_overdue(self, now_ms: int) -> bool:
+        """Whoever has waited as long as anybody may gets its turn, whatever else is on."""
+        sequencer = self.sequencer
+        masks = [sequencer.open_mask(i) for i in range(len(self.plan.entry))]
+        entry = self.waits.due(now_ms, masks)
+        if entry < 0:
+            self.overdue = -1
+            return False
+        if entry != self.overdue:
+            self.overdue = entry
+            self.log(e.PHASE_CHECK, (masks[entry] & self.waits.waiting).bit_length(), "overdue")
+        target = sequencer.beside(entry)
+        sequencer.steer(now_ms, self.kernel, target, self.coordinator, self.log, urgent=True)
+        return True
+
+    def _waiting(self) -> int:
+        """The movements that are called and not green: whose wait is bounded."""
+        sequencer = self.sequencer
+        return sequencer.calls & ~self.kernel.green & ~sequencer.closed & ~sequencer.lefts
 
     def _extended(self) -> bool:
         """True while a coming emergency vehicle keeps what is green for it."""
@@ -283,6 +364,7 @@ class Controller:
             self.log(e.MANUAL, 1, "manual")
         if edge:
             self.manual_ms = now_ms
+            self.log(e.INTERVAL_ADVANCE, 1, "")
         # A panel left behind must not hold one road for ever.
         if now_ms - self.manual_ms > self.plan.junction.manual_max_s * 1000:
             return False, False
@@ -293,7 +375,7 @@ class Controller:
         if pattern == self.pattern:
             return
         self.pattern = pattern
-        timing = self.plan.timing(pattern)
+        timing = self.timing = self.plan.timing(pattern)
         if timing is None or not timing.cycle_s:
             self.coordinator = None
         else:
@@ -311,25 +393,3 @@ class Controller:
                 if self.coordinator is None or ring.entry < 0
                 else self.coordinator.left_ms(ring.entry)
             )
-
-    def _log_lamps(self) -> None:
-        """Events for every lamp that changed in this tick."""
-        for i, now in enumerate(self.kernel.aspect):
-            was = self._shown[i]
-            if now == was:
-                continue
-            walks = self.plan.movement[i].kind == PEDESTRIAN
-            if now == GREEN:
-                self.log(e.BEGIN_WALK if walks else e.BEGIN_GREEN, i + 1)
-            elif now == CHANGE:
-                if not walks:
-                    self.log(e.GREEN_TERMINATION, i + 1)
-                self.log(e.BEGIN_PED_CLEARANCE if walks else e.BEGIN_YELLOW, i + 1)
-            elif now == RED and was == CHANGE:
-                self.log(e.BEGIN_DONT_WALK if walks else e.END_YELLOW, i + 1)
-                if not walks:
-                    self.log(e.BEGIN_RED_CLEARANCE, i + 1)
-            self._shown[i] = now
-
-
-Log = Callable[[int, int, str], None]

@@ -14,6 +14,10 @@ from gateway.config import ConfigError, Place, Setting, build, name_check, read_
 
 VEHICLE, PEDESTRIAN, LEFT = "vehicle", "pedestrian", "left_on_red"
 FLASH_PLAN, FREE_PLAN = "flash", "free"
+ACTUATED, ADAPTIVE = "actuated", "adaptive"
+CAMERA, EXIT = "camera", "exit"
+"""Detectors that count the standing vehicles, and that see whether the road ahead is full."""
+_OTHERS = (CAMERA, EXIT)
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
@@ -31,7 +35,7 @@ class JunctionInfo:
         600.0, doc="manual control falls back to automatic after this", low=30, high=7200, unit="s"
     )
     red_max_s: float = setting(
-        180.0, doc="longest red of a movement with a call", low=60, high=600, unit="s"
+        180.0, doc="longest wait of a movement with a call", low=10, high=600, unit="s"
     )
 
 
@@ -92,7 +96,7 @@ class Detector:
 
     name: str = setting(doc="name", check=name_check)
     movement: str = setting(doc="movement it calls")
-    kind: str = setting("stop", doc="place", choices=("stop", "advance", "button"))
+    kind: str = setting("stop", doc="place", choices=("stop", "advance", "button", *_OTHERS))
     setback_m: float = setting(0.0, doc="metres before the stop bar", low=0, high=300)
     stuck_s: float = setting(300.0, doc="on for so long is a fault", low=10, high=7200, unit="s")
     silent_s: float = setting(
@@ -114,7 +118,11 @@ class Timing:
         metadata={"setting": Setting("seconds by entry", 0, 300, "s")},
     )
     transition: str = setting("short_way", doc="into step by", choices=("short_way", "dwell"))
-    adaptive: bool = setting(False, doc="predictive control within these limits")
+    mode: str = setting(
+        ACTUATED,
+        doc="adaptive: predictive control within these limits",
+        choices=(ACTUATED, ADAPTIVE),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,6 +149,10 @@ class Preempt:
     extend_s: float = setting(15.0, doc="longest green extension for a vehicle", low=0, high=60)
     exit: str = setting("", doc="entry served first afterwards; empty: as it comes")
     fleet: tuple[str, ...] = setting((), doc="vehicles that may ask by tracker")
+    classes: tuple[str, ...] = setting(
+        (), doc="kinds of vehicle that may ask if the fleet vouches for them, as ambulance"
+    )
+    approach: str = setting("", doc="what trackers call this approach; empty: the name")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,6 +173,17 @@ class Flood:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Upstream:
+    """[[upstream]]: whose departures arrive here, and how much later."""
+
+    junction: str = setting(doc="id of the neighbour", check=name_check)
+    movement: str = setting(doc="movement there")
+    to: str = setting(doc="movement here")
+    travel_s: float = setting(doc="from its stop bar to ours", low=3, high=300, unit="s")
+    share: float = setting(1.0, doc="of its departures that come here", low=0.05, high=1)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Plan:
     """One junction's whole file."""
 
@@ -173,6 +196,7 @@ class Plan:
     day: tuple[Day, ...] = setting((), doc="calendar")
     preempt: tuple[Preempt, ...] = setting((), doc="preemption")
     flood: tuple[Flood, ...] = setting((), doc="flood plans")
+    upstream: tuple[Upstream, ...] = setting((), doc="neighbours to look ahead to")
     file: Path = field(default=Path("-"))
 
     @cached_property
@@ -244,6 +268,7 @@ def _names(plan: Plan, place: Place) -> None:
     uses += [(f"detector.{d.name}.movement", (d.movement,)) for d in plan.detector]
     uses += [(f"preempt.{p.name}.green", p.green) for p in plan.preempt]
     uses += [(f"flood.{f.name}.close", f.close) for f in plan.flood]
+    uses += [(f"upstream.{u.junction}.to", (u.to,)) for u in plan.upstream]
     for where, names in uses:
         for name in names:
             known(where, name, movements, "movement")

@@ -13,6 +13,8 @@ from gateway.atcs.plan import Plan
 
 LEAD_S = 20.0
 """A vehicle this close in time gets the junction: enough for minimum, yellow, clearance, queue."""
+ETA_S_MAX = 600.0
+VEHICLES_MAX = 16
 FRESH_MS = 10_000
 """An estimate older than this is nobody's position."""
 
@@ -35,6 +37,8 @@ class Priority:
         self.vehicles: list[dict[str, Request]] = [{} for _ in range(count)]
         self.input = 0
         self.active = -1
+        self.last = 0
+        """The preempt that had the junction last."""
         self.since_ms = 0
         self.green_ms: int | None = None
         self.spent = 0
@@ -50,12 +54,22 @@ class Priority:
         eta_s: float,
         now_ms: int,
         log: Callable[[int, int, str], None],
+        vehicle_class: str = "",
     ) -> bool:
-        """A tracker's estimate of arrival; False (and logged) if the vehicle may not ask."""
+        """A tracker's estimate of arrival; False (and logged) if the vehicle may not ask.
+
+        `preempt` is a name or an approach; `vehicle_class` what somebody trusted vouches for.
+        """
         for i, known in enumerate(self.plan.preempt):
-            if known.name == preempt:
-                if vehicle not in known.fleet:
+            if preempt in (known.name, known.approach):
+                if vehicle not in known.fleet and vehicle_class not in known.classes:
                     log(e.ALARM, i + 1, f"priority refused: {vehicle} is not in {preempt}")
+                    return False
+                if not 0 <= eta_s <= ETA_S_MAX:
+                    log(e.ALARM, i + 1, f"priority refused: {vehicle} in {eta_s:g} s")
+                    return False
+                if vehicle not in self.vehicles[i] and len(self.vehicles[i]) >= VEHICLES_MAX:
+                    log(e.ALARM, i + 1, f"priority refused: {vehicle}, too many ask at once")
                     return False
                 if vehicle not in self.vehicles[i]:
                     log(e.PRIORITY_CHECK_IN, i + 1, f"{vehicle} in {eta_s:.0f} s")
@@ -108,6 +122,9 @@ class Priority:
             level = self.plan.preempt[best].level
             if self.active < 0 or level < self.plan.preempt[self.active].level:
                 self.active, self.since_ms, self.green_ms = best, now_ms, None
+                self.last = best
+                if not inputs >> best & 1 and green & self._masks[best] != self._masks[best]:
+                    log(e.PRIORITY_EARLY_GREEN, best + 1, "")
                 log(e.PREEMPT_ENTRY, best + 1, self.plan.preempt[best].name)
         return self.active
 

@@ -4,7 +4,7 @@ A stage-based plan is one ring without barriers; a NEMA plan has two rings that 
 together. The sequencer decides what *should* be green; `gateway.atcs.kernel` decides what is.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from gateway.atcs import events as e
@@ -59,6 +59,9 @@ class Sequencer:
         self.walking = 0
         """Pedestrian movements to be shown walk now."""
         self.closed = 0
+        self.blocked = 0
+        """Movements whose way out is full: they get no extension."""
+        self._gap = True
 
     def _where(self, test: Callable[[Movement], bool]) -> int:
         return sum(1 << i for i, m in enumerate(self.plan.movement) if test(m))
@@ -135,8 +138,13 @@ class Sequencer:
         coordinator: Coordinator | None = None,
         hold: bool = False,
         force: bool = False,
+        gap: bool = True,
     ) -> None:
-        """Decide for this tick. `hold` keeps every entry (manual), `force` ends them once."""
+        """Decide for this tick. `hold` keeps every entry (manual), `force` ends them once.
+
+        Without `gap` no entry ends for want of traffic: then somebody else decides that.
+        """
+        self._gap = gap
         if force:
             self.call_all()
             self.calls &= ~(kernel.green | self.closed)
@@ -154,13 +162,18 @@ class Sequencer:
             self._cross(now_ms, log, coordinator)
         self._walk(kernel, coordinator)
 
-    def _open(self, entry: int) -> int:
+    def open_mask(self, entry: int) -> int:
+        """What `entry` may show: its movements that no flood closes."""
         return self.masks[entry] & ~self.closed
 
-    def _called(self, entry: int, coordinator: Coordinator | None) -> bool:
-        if not self._open(entry) & self.calls:
+    def called(self, entry: int, coordinator: Coordinator | None) -> bool:
+        """True if somebody waits for `entry` and the pattern has a window for it now."""
+        mask = self.open_mask(entry)
+        if coordinator is not None and entry == coordinator.coordinated:
+            return mask != 0  # a green wave comes back to its road with or without calls
+        if not mask & self.calls:
             return False
-        if coordinator is None or entry == coordinator.coordinated:
+        if coordinator is None:
             return True
         # The change before it takes 3 s at least, so a split that just fits is let in on time.
         return coordinator.left_ms(entry) >= self._green_ms[entry] + 3000.0
@@ -180,17 +193,14 @@ class Sequencer:
         entry = ring.entry
         if entry < 0:
             return True
-        mine = self._open(entry)
+        mine = self.open_mask(entry)
         vehicles = mine & ~self.peds & ~self.lefts
-        if ring.green_ms < 0:
-            if vehicles & ~kernel.green:
-                return False
-            ring.green_ms = now_ms
-            ring.seen_ms = now_ms
-        if present & vehicles:
+        if not self._arrived(ring, now_ms, kernel):
+            return False
+        if present & vehicles & ~self.blocked:
             ring.seen_ms = now_ms
         others = any(
-            self._called(i, coordinator) for r in self.rings for i in r.order if i != r.entry
+            self.called(i, coordinator) for r in self.rings for i in r.order if i != r.entry
         )
         if not others:
             ring.wait_ms = NEVER
@@ -200,7 +210,46 @@ class Sequencer:
             ring.wait_ms = now_ms
         if hold and not force:
             return False
-        bits = vehicles & kernel.green
+        if not self._may_end(entry, kernel):
+            return False
+        if force:
+            return True
+        if coordinator is not None:
+            if ring.force_left_ms <= 0.0:
+                self._log_end(e.FORCE_OFF, entry, log)
+                return True
+            if entry == coordinator.coordinated:
+                return False
+        limit_ms = float(self._max_ms[entry])
+        if coordinator is not None:
+            # A split may be longer than the maximum; a wait after a plan change may not.
+            limit_ms = max(limit_ms, coordinator.timing.splits[self.plan.entry[entry].name] * 1e3)
+        if now_ms - ring.wait_ms >= limit_ms:
+            if not ring.gapped:
+                self._log_end(e.MAX_OUT, entry, log)
+            ring.gapped = True
+            return True
+        if vehicles & self.recall_max or not self._gap:
+            return False
+        if now_ms - ring.seen_ms > self._gap_ms(ring, entry, now_ms):
+            if not ring.gapped:
+                self._log_end(e.GAP_OUT, entry, log)
+            ring.gapped = True
+        return ring.gapped
+
+    def _arrived(self, ring: Ring, now_ms: int, kernel: Kernel) -> bool:
+        """True once all vehicles of the ring's entry have their green."""
+        if ring.green_ms < 0:
+            if self.open_mask(ring.entry) & ~self.peds & ~self.lefts & ~kernel.green:
+                return False
+            ring.green_ms = now_ms
+            ring.seen_ms = now_ms
+        return True
+
+    def _may_end(self, entry: int, kernel: Kernel) -> bool:
+        """True if every green of `entry` has had its minimum and nobody is still walking."""
+        mine = self.open_mask(entry)
+        bits = mine & ~self.peds & ~self.lefts & kernel.green
         while bits:
             low = bits & -bits
             bits ^= low
@@ -212,30 +261,64 @@ class Sequencer:
             bits ^= low
             if kernel.aspect[low.bit_length() - 1] != RED or low & self.walking:
                 return False
-        if force:
-            return True
-        if coordinator is not None:
-            if ring.force_left_ms <= 0.0:
-                log(e.FORCE_OFF, entry + 1, "")
-                return True
-            if entry == coordinator.coordinated:
-                return False
-        limit_ms = float(self._max_ms[entry])
-        if coordinator is not None:
-            # A split may be longer than the maximum; a wait after a plan change may not.
-            limit_ms = max(limit_ms, coordinator.timing.splits[self.plan.entry[entry].name] * 1e3)
-        if now_ms - ring.wait_ms >= limit_ms:
-            if not ring.gapped:
-                log(e.MAX_OUT, entry + 1, "")
-            ring.gapped = True
-            return True
-        if vehicles & self.recall_max:
-            return False
-        if now_ms - ring.seen_ms > self._gap_ms(ring, entry, now_ms):
-            if not ring.gapped:
-                log(e.GAP_OUT, entry + 1, "")
-            ring.gapped = True
-        return ring.gapped
+        return True
+
+    def _log_end(self, code: int, entry: int, log: Callable[[int, int, str], None]) -> None:
+        """Why the vehicle phases of `entry` end; the log counts phases, not stages."""
+        bits = self.open_mask(entry) & ~self.peds & ~self.lefts
+        while bits:
+            low = bits & -bits
+            bits ^= low
+            log(code, low.bit_length(), "")
+
+    def steer(
+        self,
+        now_ms: int,
+        kernel: Kernel,
+        target: Sequence[int],
+        coordinator: Coordinator | None,
+        log: Callable[[int, int, str], None],
+        urgent: bool = False,
+    ) -> bool:
+        """Move the rings to `target` (one entry a ring) when all that must end may; True if done.
+
+        Until then no new walk begins in an entry that has to end. `urgent` begins the walks of the
+        entries that stay, whatever the pattern leaves of them.
+        """
+        moving = [(r, to) for r, to in zip(self.rings, target, strict=True) if r.entry != to]
+        leaving = [ring for ring, _ in moving]
+        may = True
+        for ring, _ in moving:
+            may &= self._arrived(ring, now_ms, kernel) and self._may_end(ring.entry, kernel)
+        if may:
+            for ring, to in moving:
+                self._log_end(e.FORCE_OFF, ring.entry, log)
+                self._enter(ring, to, now_ms, coordinator)
+            leaving = []
+        self._walk(kernel, coordinator, leaving, urgent)
+        return may
+
+    def beside(self, entry: int) -> list[int]:
+        """One entry a ring with `entry` among them; the others stay, or are those most called."""
+        barrier = self.plan.entry[entry].barrier
+        result: list[int] = []
+        for ring in self.rings:
+            if entry in ring.order:
+                result.append(entry)
+                continue
+            same = [i for i in ring.order if self.plan.entry[i].barrier == barrier]
+            if not same:
+                result.append(ring.entry if ring.entry >= 0 else ring.order[0])
+                continue
+            present = ring.entry
+            calls = self.calls
+            result.append(
+                max(
+                    same,
+                    key=lambda i: ((self.open_mask(i) & calls).bit_count(), i == present, -i),
+                )
+            )
+        return result
 
     def _gap_ms(self, ring: Ring, entry: int, now_ms: int) -> float:
         """Passage time, reduced towards the minimum gap the longer others have waited."""
@@ -253,7 +336,7 @@ class Sequencer:
         barrier = self.plan.entry[ring.entry].barrier
         position = ring.order.index(ring.entry)
         for i in ring.order[position + 1 :]:
-            if self.plan.entry[i].barrier == barrier and self._called(i, coordinator):
+            if self.plan.entry[i].barrier == barrier and self.called(i, coordinator):
                 return i
         return -1
 
@@ -270,13 +353,13 @@ class Sequencer:
                 [i for i in ring.order if self.plan.entry[i].barrier == barrier]
                 for ring in self.rings
             ]
-            if not any(self._called(i, coordinator) for row in group for i in row):
+            if not any(self.called(i, coordinator) for row in group for i in row):
                 continue
             if count > 1:
                 log(e.BARRIER, barrier, "")
             for ring, row in zip(self.rings, group, strict=True):
-                called = [i for i in row if self._called(i, coordinator)]
-                usable = [i for i in row if self._open(i)]
+                called = [i for i in row if self.called(i, coordinator)]
+                usable = [i for i in row if self.open_mask(i)]
                 choice = (called or usable or [ring.entry])[0]
                 if choice != ring.entry or barrier != present:
                     self._enter(ring, choice, now_ms, coordinator)
@@ -289,7 +372,13 @@ class Sequencer:
         ring.gapped = False
         ring.force_left_ms = float("inf") if coordinator is None else coordinator.left_ms(entry)
 
-    def _walk(self, kernel: Kernel, coordinator: Coordinator | None) -> None:
+    def _walk(
+        self,
+        kernel: Kernel,
+        coordinator: Coordinator | None,
+        leaving: Sequence[Ring] = (),
+        urgent: bool = False,
+    ) -> None:
         """Begin walks that are called beside a green with time for them; end those that had it."""
         self.walking &= ~kernel.change
         bits = self.walking & kernel.green
@@ -299,19 +388,21 @@ class Sequencer:
             if kernel.may_end(low.bit_length() - 1):
                 self.walking ^= low
         for ring in self.rings:
-            if ring.entry < 0:
+            if ring.entry < 0 or ring in leaving:
                 continue
-            due = self._open(ring.entry) & self.peds & self.calls & ~kernel.green & ~kernel.change
+            due = (
+                self.open_mask(ring.entry) & self.peds & self.calls & ~kernel.green & ~kernel.change
+            )
             if not due:
                 continue
             if coordinator is not None and ring.green_ms >= 0:
                 fits = ring.force_left_ms >= self._green_ms[ring.entry]
             else:
                 fits = ring.green_ms < 0 or not ring.gapped
-            if fits:
+            if fits or urgent:
                 self.walking |= due
         allowed = 0
         for ring in self.rings:
             if ring.entry >= 0:
-                allowed |= self._open(ring.entry)
+                allowed |= self.open_mask(ring.entry)
         self.walking &= allowed | kernel.green

@@ -1,6 +1,8 @@
 """Controller, cabinet wiring and conflict monitor together, at 10 ms, on a seeded queue."""
 
+import tomllib
 from pathlib import Path
+from typing import Any
 
 from firmware.cabinet.card import Card
 from firmware.cabinet.monitor import NAMES, Monitor
@@ -16,6 +18,11 @@ ROOT = Path(__file__).parents[3]
 def sample(name: str) -> Plan:
     """One of the plans in deploy/atcs."""
     return load(ROOT / "deploy/atcs" / f"{name}.toml")
+
+
+def sample_table(name: str = "kumbasari") -> dict[str, Any]:
+    """The same as a table, to be changed."""
+    return tomllib.loads((ROOT / "deploy/atcs" / f"{name}.toml").read_text())
 
 
 class Rig:

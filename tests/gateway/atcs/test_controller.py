@@ -1,6 +1,8 @@
 """The controller by behaviour: actuation, coordination, calendar, flood, preemption, faults."""
 
+import copy
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,8 +11,8 @@ from gateway.atcs import events as e
 from gateway.atcs.calendar import Wall, plan_name
 from gateway.atcs.controller import Controller, Inputs, Output
 from gateway.atcs.kernel import CHANGE, FLASH, GREEN, RED
-from gateway.atcs.plan import Plan
-from tests.gateway.atcs.rig import sample
+from gateway.atcs.plan import Plan, from_table
+from tests.gateway.atcs.rig import sample, sample_table
 
 
 class Run:
@@ -197,10 +199,16 @@ def test_manual_control_holds_until_the_button_and_not_for_ever() -> None:
     assert run.shows("W") == GREEN
     run.go(10, "n-stop", advance=True)
     assert run.shows("W") == RED and run.shows("N") == GREEN
-    run.go(590, "w-stop", advance=False)
+    run.go(125, "w-stop", advance=False)
     assert run.shows("N") == GREEN
+    run.go(63, "w-stop")
+    assert run.shows("W") == GREEN, "nobody waits longer than red_max_s, policeman or not"
+    run.go(100, "n-stop", advance=True)
+    run.go(25, "n-stop", advance=False)
+    assert run.shows("N") == GREEN
+    run.go(580)
     run.go(60, "w-stop")
-    assert run.shows("W") == GREEN
+    assert run.shows("W") == GREEN, "manual control left behind ends by itself"
 
 
 def test_a_stuck_detector_is_logged_and_its_road_recalled() -> None:
@@ -233,3 +241,103 @@ def test_a_pause_of_the_caller_flashes() -> None:
     run.now_ms += 5000
     run.go(0.1)
     assert run.output.mode == "fault" and set(run.output.lamps) == {FLASH}
+
+
+def test_all_red_by_the_panel_holds_and_the_first_entry_follows() -> None:
+    run = started()
+    run.go(30, "w-stop", "n-stop", panel="all_red")
+    assert set(run.output.lamps) == {RED} and run.output.mode == "all red"
+    run.go(0.1, panel="auto")
+    assert run.shows("W") == GREEN and run.output.mode == "plan"
+
+
+def test_flash_by_the_panel_only_through_all_red_and_back_the_same_way() -> None:
+    run = started()
+    seen: list[tuple[int, ...]] = []
+    for _ in range(300):
+        run.go(0.1, "w-stop", panel="flash")
+        seen.append(run.output.lamps)
+    first = next(k for k, lamps in enumerate(seen) if FLASH in lamps)
+    assert set(seen[first - 1]) == {RED} and set(seen[first]) == {FLASH}
+    assert e.LOCAL_FLASH in [ev.parameter for ev in run.log if ev.code == e.UNIT_FLASH]
+    run.go(0.1, panel="auto")
+    assert set(run.output.lamps) == {RED}
+    run.go(4.7)
+    assert set(run.output.lamps) == {RED}
+    run.go(0.5)
+    assert run.shows("W") == GREEN
+
+
+def test_a_left_turn_on_red_runs_beside_red_and_stops_for_its_pedestrians() -> None:
+    table = sample_table()
+    table["conflict"] = [c for c in table["conflict"] if c["between"] != ["LW", "N"]]
+    run = Run(from_table(table, Path("test.toml")))
+    run.go(60)
+    run.go(1, "w-stop")
+    run.go(45)
+    assert run.shows("W") == GREEN and run.shows("LW") == GREEN
+    run.go(0.3, "pw-button")
+    together = 0
+    alone = 0
+    for _ in range(900):
+        run.go(0.1, "n-stop")
+        walking = run.shows("PW") in (GREEN, CHANGE)
+        together += walking and run.shows("LW") != RED
+        alone += run.shows("W") == RED and run.shows("LW") == GREEN
+    assert together == 0
+    run.go(60, "w-stop")
+    assert run.shows("LW") == GREEN and alone > 0
+
+
+def test_a_road_that_is_full_behind_the_junction_gets_no_extension() -> None:
+    table = sample_table()
+    table["detector"].append({"name": "w-exit", "movement": "W", "kind": "exit"})
+    greens: list[int] = []
+    for jam in ((), ("w-exit",)):
+        run = Run(from_table(copy.deepcopy(table), Path("test.toml")))
+        run.go(15, "w-stop", *jam)
+        run.log.clear()
+        run.go(0.1, "w-stop", "n-stop", *jam)
+        start = run.now_ms
+        while run.shows("W") == GREEN and run.now_ms < start + 90_000:
+            run.go(0.1, "w-stop", "n-stop", *jam)
+        greens.append(run.now_ms - start)
+    assert greens[0] >= 40_000 and greens[1] < 15_000, greens
+
+
+def test_a_camera_calls_by_its_count_and_recalls_when_it_is_lost() -> None:
+    table = sample_table()
+    table["detector"] = [
+        d for d in table["detector"] if d["movement"] != "N"
+    ] + [{"name": "n-eye", "movement": "N", "kind": "camera"}]  # fmt: skip
+    run = Run(from_table(table, Path("test.toml")))
+    eye = len(table["detector"]) - 1
+    north = run.plan.index["N"] + 1
+
+    def greens() -> int:
+        return sum(ev.code == e.BEGIN_GREEN and ev.parameter == north for ev in run.log)
+
+    run.go(120, "w-stop", counts={eye: 0})
+    run.log.clear()
+    run.go(120, "w-stop", counts={eye: 0})
+    assert greens() == 0
+    run.go(60, "w-stop", counts={eye: 4})
+    assert greens() == 1
+    run.go(60, "w-stop", counts={eye: 0})
+    run.log.clear()
+    run.go(200, "w-stop", counts={})
+    assert e.DETECTOR_FAULT_OTHER in run.codes() and greens() >= 2
+
+
+def test_an_event_of_a_phase_has_the_phase_for_its_parameter() -> None:
+    run = started()
+    run.go(200, "w-stop", "n-stop", "s-stop")
+    north = run.plan.index["N"] + 1
+    codes = [ev.code for ev in run.log if ev.parameter == north and ev.code < 40]
+    cycle = [0, 1, 5, 7, 8, 9, 10, 11, 12]
+    begin = codes.index(0)
+    assert [code for code in codes[begin : begin + 9] if code != 5] == [
+        code for code in cycle if code != 5
+    ] + codes[begin + 9 : begin + 9], codes
+    split = next(ev.parameter for ev in run.log if ev.code == e.SPLIT + north)
+    assert 12 <= split <= 40

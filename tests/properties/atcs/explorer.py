@@ -6,6 +6,7 @@ from the lamps alone. Every input is tried in every state reached.
 """
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -84,8 +85,11 @@ def _ago(then: int | None, now_ms: int, cap: int) -> int:
     return -1 if then is None or then == -1 else min(cap, now_ms - then)
 
 
-def save(controller: Controller, judge: Judge, cap: int, buttons: int) -> State:
-    """The state, hashable, with times as ages of at most `cap` ms, or less where less matters."""
+def save(controller: Controller, judge: Judge, cap: int, buttons: int, waits_cap: int = 0) -> State:
+    """The state, hashable, with times as ages of at most `cap` ms, or less where less matters.
+
+    Waits are kept up to `waits_cap` ms; with 0 nobody ever waits too long.
+    """
     now = controller.now_ms
     kernel, sequencer, priority = controller.kernel, controller.sequencer, controller.priority
     closures = controller.closures
@@ -123,6 +127,10 @@ def save(controller: Controller, judge: Judge, cap: int, buttons: int) -> State:
         tuple(closures.closed),
         tuple([_ago(then, now, cap) for then in closures.low_ms]),
         tuple([0 for _ in closures.heard_ms]),
+        controller.waits.waiting,
+        tuple([_ago(then, now, waits_cap) for then in controller.waits.since_ms]),
+        controller.overdue,
+        controller.pattern,
         judge.lamps,
         tuple([min(a, cap // 1000) for a in judge.age]),
         tuple([min(a, cap // 1000) for a in judge.ended]),
@@ -141,7 +149,8 @@ def restore(controller: Controller, judge: Judge, state: State, now: int) -> Non
         aspect, since, kernel.fault, sequencer.calls, sequencer.walking, sequencer.closed, rings,
         controller.detectors.on, priority.input, priority.spent, priority.active, active_for,
         green_for, controller.mode, mode_for, manual_for, controller.advance_was, stage, closed,
-        low, heard, judge.lamps, age, ended,
+        low, heard, controller.waits.waiting, waits, controller.overdue, controller.pattern,
+        judge.lamps, age, ended,
     ) = state  # fmt: skip
     controller.now_ms = kernel.now_ms = now
     kernel.aspect = list(aspect)
@@ -159,7 +168,14 @@ def restore(controller: Controller, judge: Judge, state: State, now: int) -> Non
     priority.green_ms = _then(green_for, now, None)
     controller.since_ms = now - mode_for
     controller.manual_ms = _then(manual_for, now, None)
-    controller._shown = list(aspect)
+    controller.waits.since_ms = [_then(ago, now, -1) for ago in waits]
+    controller.timing = controller.plan.timing(controller.pattern)
+    controller._phases._shown = list(aspect)
+    controller._phases._clearing = {}
+    controller._phases._calls = sequencer.calls
+    if controller.predictive is not None:
+        controller.predictive._decided_ms = controller.predictive._paused_ms = None
+        controller.predictive._target = None
     closures.stage, closures.closed = list(stage), list(closed)
     closures.low_ms = [_then(ago, now, None) for ago in low]
     closures.heard_ms = [now - ago for ago in heard]
@@ -181,6 +197,19 @@ Choice = tuple[Inputs, tuple[tuple[str, int], ...]]
 """Inputs of a second, and stages reported for sensors before it."""
 
 
+class Puppet:
+    """A planner that answers what it is told, sense or nonsense; an exception is raised."""
+
+    def __init__(self, lanes: int) -> None:
+        self.flow = [1.0] * lanes
+        self.answer: Any = 0
+
+    def choose(self, now_s: float, present: int, delays_s: Any, allowed: Any) -> Any:
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
 def explore(
     plan: Plan,
     choices: list[Choice],
@@ -188,8 +217,11 @@ def explore(
     cap_s: int = 3,
     wait_bound_s: int = 0,
     states_max: int = 200_000,
+    answers: Sequence[Any] = (None,),
 ) -> Report:
     """Try every choice in every reachable state; UnsafeError with the path's last step.
+
+    `answers` are what the planner may say in each state, where the plan has adaptive mode.
 
     With `wait_bound_s` the wait of every called movement is part of the state, and passing the
     bound is an error; only then use choices without preemption, flash or manual control.
@@ -200,13 +232,18 @@ def explore(
     now_ms = 1_000_000
     controller, judge = Controller(plan, now_ms), Judge(plan)
     judge.see(tuple(controller.kernel.aspect), False)
-    first = (save(controller, judge, cap, buttons), (0,) * count)
+    puppet = Puppet(count)
+    if controller.predictive is not None:
+        controller.predictive.planner = puppet
+    waits_cap = controller.waits.bound_ms if wait_bound_s else 0
+    every = [(inputs, stages, answer) for inputs, stages in choices for answer in answers]
+    first = (save(controller, judge, cap, buttons, waits_cap), (0,) * count)
     seen = {first}
     queue = deque([first])
     report = Report()
     while queue:
         state, waits = queue.popleft()
-        for inputs, stages in choices:
+        for inputs, stages, puppet.answer in every:
             restore(controller, judge, state, now_ms)
             for sensor, stage in stages:
                 controller.report_stage(sensor, stage)
@@ -230,7 +267,7 @@ def explore(
                 report.longest_wait_s = max(report.longest_wait_s, *after)
                 if max(after) > wait_bound_s:
                     raise UnsafeError(f"waited {after} s, bound {wait_bound_s} s")
-            new = (save(controller, judge, cap, buttons), after)
+            new = (save(controller, judge, cap, buttons, waits_cap), after)
             if new not in seen:
                 seen.add(new)
                 for i, lamp in enumerate(output.lamps):
@@ -247,6 +284,7 @@ def small(
     movements: dict[str, dict[str, Any]],
     conflicts: list[tuple[str, str, float, float]],
     entries: list[dict[str, Any]],
+    red_max_s: float = 180.0,
     **more: Any,
 ) -> Plan:
     """A plan with short times, for exploration; `more` are further tables."""
@@ -268,6 +306,7 @@ def small(
     table: dict[str, Any] = {
         "junction": {
             "id": "small", "startup_flash_s": 1, "startup_red_s": 2, "watchdog_s": 2,
+            "red_max_s": red_max_s,
         },
         "movement": [{"name": name, **base, **row} for name, row in movements.items()],
         "conflict": [

@@ -1,9 +1,14 @@
 """Every input in every reachable state of small junctions: the lamps are always safe."""
 
+from typing import Any
+
 import pytest
 
+from gateway.atcs.calendar import Wall
+from gateway.atcs.checks import round_s
 from gateway.atcs.controller import ALL_RED, AUTO, MANUAL, PANEL_FLASH, Inputs
 from gateway.atcs.kernel import Kernel
+from gateway.atcs.plan import DAYS
 from tests.properties.atcs.explorer import Choice, UnsafeError, explore, small
 
 TWO = {"A": {}, "B": {}}
@@ -86,6 +91,51 @@ def test_a_left_turn_on_red_gives_way_to_its_crossing() -> None:
     )  # fmt: skip
     choices: list[Choice] = [(Inputs(detectors=d), ()) for d in (0, 1, 2, 6)]
     assert explore(plan, choices, states_max=60_000).greens == 0b1111
+
+
+ADAPTIVE: dict[str, Any] = {
+    "plan": [{"name": "clever", "mode": "adaptive"}],
+    "day": [{"name": "all", "days": list(DAYS), "at": {"00:00": "clever"}}],
+}
+NOON = Wall("2026-11-25", 2, 43_200_000)
+
+
+def test_any_answer_of_the_planner_is_safe_and_starves_nobody() -> None:
+    """Stay for ever, change at every chance, nonsense: waits stay within `red_max_s`."""
+    plan = small(
+        {"A": {"max_green_s": 180}, "B": {"max_green_s": 180}}, CROSS, STAGES, red_max_s=25,
+        **ADAPTIVE,
+    )  # fmt: skip
+    assert round_s(plan) <= 25
+    choices: list[Choice] = [(Inputs(detectors=d, wall=NOON), ()) for d in (0, 1, 3)]
+    answers = (0, 1, -1, True, None)
+    report = explore(plan, choices, wait_bound_s=26, answers=answers, states_max=120_000)
+    assert report.greens == 0b11
+    assert 12 < report.longest_wait_s <= 25, "the bound is reached, and kept"
+
+
+def test_a_planner_that_fails_and_one_that_answers_anything_with_pedestrians() -> None:
+    movements = {"A": {}, "B": {}, "P": {"kind": "pedestrian"}}
+    plan = small(
+        movements, [("A", "B", 1.0, 1.0), ("A", "P", 1.0, 0.0)],
+        [{"name": "a", "green": ["A"]}, {"name": "b", "green": ["B", "P"]}],
+        preempt=[{"name": "x", "green": ["A"], "dwell_s": 2, "max_s": 10}], **ADAPTIVE,
+    )  # fmt: skip
+    choices: list[Choice] = [
+        (Inputs(detectors=d, preempts=x, wall=NOON), ()) for d in (0, 2, 5) for x in (0, 1)
+    ]
+    report = explore(plan, choices, answers=(0, 1, "b", ValueError("x")), states_max=60_000)
+    assert report.greens == 0b111 and {"plan", "preempt"} <= report.modes
+    assert "fault" not in report.modes, "the planner only advises"
+
+
+def test_manual_control_for_ever_starves_nobody() -> None:
+    plan = small(TWO, CROSS, STAGES, red_max_s=25)
+    choices: list[Choice] = [
+        (Inputs(detectors=d, panel=MANUAL, advance=b), ()) for d in (0, 3) for b in (False, True)
+    ]
+    report = explore(plan, choices, wait_bound_s=26, states_max=60_000)
+    assert report.greens == 0b11 and report.longest_wait_s <= 25
 
 
 def test_the_exploration_finds_a_kernel_without_clearance(monkeypatch: pytest.MonkeyPatch) -> None:

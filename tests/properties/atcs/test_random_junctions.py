@@ -8,10 +8,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from gateway.atcs.adaptive.stages import derive, masks_of
 from gateway.atcs.calendar import Wall
+from gateway.atcs.checks import round_s
 from gateway.atcs.controller import ALL_RED, AUTO, MANUAL, PANEL_FLASH, Controller, Inputs
 from gateway.atcs.kernel import CHANGE, GREEN, Group, Kernel
-from gateway.atcs.plan import Plan
-from tests.properties.atcs.explorer import Judge, small
+from gateway.atcs.plan import DAYS, Plan
+from tests.properties.atcs.explorer import Judge, Puppet, small
 
 TICK_MS = 100
 
@@ -55,6 +56,8 @@ def junctions(draw: st.DrawFn) -> Plan:
         preempt=[{"name": "x", "green": [draw(st.sampled_from(names))], "dwell_s": 3}],
         flood=[{"name": "f", "sensor": "s", "close": [draw(st.sampled_from(names))],
                 "open_after_s": 5}],
+        plan=[{"name": "clever", "mode": "adaptive"}],
+        day=[{"name": "all", "days": list(DAYS), "at": {"00:00": "clever"}}],
     )  # fmt: skip
 
 
@@ -66,10 +69,13 @@ class Junction(RuleBasedStateMachine):
         self.plan = plan
         self.controller = Controller(plan, 0)
         self.judge = Judge(plan, tick_ms=TICK_MS)
-        self.inputs = Inputs()
+        self.inputs = Inputs(wall=Wall("2026-11-24", 1, 0))
         self.now_ms = 0
         self.day_ms = 6 * 3_600_000
         self.fault = False
+        self.real = self.controller.predictive.planner
+        self.waited = [0] * len(plan.movement)
+        self.bound = plan.junction.red_max_s * 1000 if round_s(plan) <= 180 else None
 
     def tick(self, ticks: int) -> None:
         for _ in range(ticks):
@@ -78,6 +84,11 @@ class Junction(RuleBasedStateMachine):
             self.judge.see(output.lamps, output.mode == "fault")
             self.fault = output.mode == "fault"
             self.inputs.advance = self.inputs.reset = False
+            calls = self.controller.sequencer.calls
+            for i, lamp in enumerate(output.lamps):
+                waits = calls >> i & 1 and lamp != GREEN and output.mode == "plan"
+                self.waited[i] = self.waited[i] + TICK_MS if waits else 0
+                assert self.bound is None or self.waited[i] <= self.bound
 
     @rule(ticks=st.integers(1, 90), detectors=st.integers(0, 31))
     def traffic(self, ticks: int, detectors: int) -> None:
@@ -103,6 +114,32 @@ class Junction(RuleBasedStateMachine):
     def water(self, stage: int, ticks: int) -> None:
         self.controller.report_stage("s", stage)
         self.tick(ticks)
+
+    @rule(answer=st.one_of(st.integers(-2, 9), st.none(), st.text(max_size=1), st.floats()))
+    def planner_says(self, answer: Any) -> None:
+        """From now on the planner gives this one answer."""
+        puppet = Puppet(len(self.plan.movement))
+        puppet.answer = answer
+        self.controller.predictive.planner = puppet
+
+    @rule()
+    def planner_breaks(self) -> None:
+        puppet = Puppet(len(self.plan.movement))
+        puppet.answer = ZeroDivisionError("x")
+        self.controller.predictive.planner = puppet
+
+    @rule()
+    def planner_as_it_is(self) -> None:
+        self.controller.predictive.planner = self.real
+
+    @rule(movement=st.integers(-1, 9), eta_ms=st.integers(-(10**6), 10**6), n=st.integers(-5, 999))
+    def neighbour(self, movement: int, eta_ms: int, n: int) -> None:
+        self.controller.announce(movement, self.now_ms + eta_ms, n)
+        self.tick(3)
+
+    @rule(ticks=st.integers(600, 2500), detectors=st.integers(0, 31))
+    def long_traffic(self, ticks: int, detectors: int) -> None:
+        self.traffic(ticks, detectors)
 
     @rule(jump_ms=st.integers(-3_600_000, 3_600_000))
     def wall_clock_steps(self, jump_ms: int) -> None:
