@@ -186,6 +186,11 @@ def siren(board: Board) -> "machine.Pin | None":
     return _output(board, "siren")
 
 
+def siren_test(board: Board) -> "machine.Pin | None":
+    """The line that starts the amplifier's silent test."""
+    return _output(board, "siren_test")
+
+
 def siren_current(board: Board) -> "Voltmeter | None":
     """The amplifier's current, as milliamperes where the others have millivolts."""
     if not board.has("siren_adc"):

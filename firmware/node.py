@@ -305,12 +305,14 @@ class Node:
         if not self._has_work(now_ms) or ticks_diff(now_ms, self._pump_ms) < 0:
             return
         device = self.network.device
-        if not device.ready(now_ms):
-            wait = ticks_diff(device.next_tx_ms(now_ms), now_ms)
+        message = self._outbox.due(now_ms)
+        # A short alarm does not wait until the duty cycle would let a full frame go.
+        size = -1 if message is None else len(message.data)
+        if not device.ready(now_ms, size):
+            wait = ticks_diff(device.next_tx_ms(now_ms, size), now_ms)
             self._pump_ms = ticks_add(now_ms, max(200, min(wait, 60_000)))
             return
         limit = min(device.max_payload(), _BUFFER)
-        message = self._outbox.due(now_ms)
         if message is not None:
             if len(message.data) > limit:
                 self._outbox.drop(message)  # it can never go: the data rate fell meanwhile

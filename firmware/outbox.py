@@ -5,7 +5,11 @@ from micropython import const
 from protocols.ticks import ticks_add, ticks_diff
 
 MESSAGES_MAX = const(6)
-_RETRY_S = const(20)  # before the first repetition; doubles, 16 times at most
+# Frames are lost to a collision, or to a burst of interference. The first repetition goes at once,
+# on another channel and a little apart from whoever collided with us; then later and later.
+_APART_MS = const(511)
+_SECOND_S = const(5)
+_RETRY_S = const(20)  # before the third repetition; doubles, 16 times at most
 
 
 class Message:
@@ -57,8 +61,13 @@ class Outbox:
         """A transmission of `message` ended; True when it is finished, False: it goes again."""
         done = is_acknowledged or not message.confirmed
         if not done and message.sent < message.tries:
-            delay_s = _RETRY_S << min(message.sent - 1, 4)
-            message.due_ms = ticks_add(now_ms, delay_s * 1000)
+            if message.sent == 1:
+                delay_ms = (now_ms ^ now_ms >> 9) & _APART_MS
+            elif message.sent == 2:
+                delay_ms = _SECOND_S * 1000
+            else:
+                delay_ms = (_RETRY_S << min(message.sent - 3, 4)) * 1000
+            message.due_ms = ticks_add(now_ms, delay_ms)
             return False
         self.drop(message)
         return True

@@ -17,6 +17,7 @@ from sim.chips.gnss import Fix, GnssReceiver
 from sim.chips.level_sensors import LevelSensor
 from sim.chips.modbus import Rs485, RtuSlave
 from sim.chips.rain_gauge import RainGauge
+from sim.chips.siren_amp import SirenAmplifier
 from sim.chips.sx126x import BoardFacts, Sx126x
 from sim.kernel import Simulation
 from sim.radio.medium import Medium
@@ -44,8 +45,8 @@ def settings_file(settings: dict[str, object]) -> bytes:
 class NodeSpec:
     """What a node is and where; keys are drawn from the seed when they are not given.
 
-    `role` is "flood" or "tracker". A flood node has a level sensor of `sensor` kind hanging
-    `height_mm` above station zero. `settings` go to the firmware over the defaults here.
+    `role` is "flood", "tracker" or "siren". A flood node has a level sensor of `sensor` kind
+    hanging `height_mm` above station zero. `settings` go to the firmware over the defaults here.
     """
 
     name: str
@@ -104,6 +105,16 @@ class Node:
         self.bus: Rs485 | None = None
         self.rain: RainGauge | None = None
         self.gnss: GnssReceiver | None = None
+        self.siren: SirenAmplifier | None = None
+        if spec.role == "siren":
+            self.siren = SirenAmplifier(
+                sim,
+                self.board,
+                siren=pin["siren"],
+                test=pin["siren_test"],
+                channel=pin["siren_adc"] - ADC_FIRST_PIN,
+                full_ma=pin["siren_full_ma"],
+            )
         settings: dict[str, object] = {
             "role": spec.role,
             "board": spec.board,

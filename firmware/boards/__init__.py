@@ -45,6 +45,7 @@ KEYS = (
     ("supply", 0, 48, False),  # low while the outside supply is missing (power-good, open drain)
     ("float", 0, 48, False),  # float switch to ground, pulled up: low is wet
     ("siren", 0, 48, False),  # high sounds
+    ("siren_test", 0, 48, False),  # high: the amplifier's silent test (docs/siren.md)
     ("siren_adc", 0, 48, False),  # the amplifier's current, as proof of sound
     ("siren_full_ma", 100, 60_000, False),  # for 65535 of `read_u16`
     ("sos", 0, 48, False),  # button to ground, pulled up

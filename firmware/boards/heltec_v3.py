@@ -35,6 +35,9 @@ VALUES = {
     "rain": 4,
     "float": 5,
     "siren": 6,
+    "siren_test": 33,
+    "siren_adc": 2,
+    "siren_full_ma": 9390,  # 3100 mV at 11 dB behind a Hall sensor of 330 mV/A from zero
     "sos": 0,  # the PRG button
     "buzzer": 7,
     "led": 35,

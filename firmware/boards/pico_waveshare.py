@@ -37,6 +37,9 @@ VALUES = {
     "rain": 5,
     "float": 6,
     "siren": 7,
+    "siren_test": 18,
+    "siren_adc": 27,
+    "siren_full_ma": 10_000,  # behind a Hall sensor of 330 mV/A from zero
     "sos": 14,
     "buzzer": 16,
     "led": 25,

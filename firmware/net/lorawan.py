@@ -64,6 +64,8 @@ class Network:
             for _ in range(_STEPS_MAX):
                 if not self._operate(self.device.step(now_ms), now_ms):
                     break
+            if self._windows and self.device.is_idle:
+                self._windows = 0  # class C listens on, so nothing else tells the end of RX2
         except RadioError:
             self._fail(now_ms)
 

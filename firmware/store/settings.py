@@ -65,6 +65,12 @@ INTEGERS = (
     ("fix_s", 10, 1, 3600),
     # Siren.
     ("siren_max_s", 180, 5, 900),
+    ("siren_ma", 0, 0, 10_000),  # what a tone draws when all is well; 0: not known
+    ("siren_test_ma", 0, 0, 5000),  # what the silent test draws when all is well; 0: not known
+    ("siren_test_hour", 10, 0, 23),  # local time of the tests
+    ("siren_silent_days", 7, 0, 28),  # between silent tests; 0: none
+    ("siren_audible_day", 26, 0, 28),  # of the month, for the audible test; 0: none
+    ("utc_offset_min", 480, -720, 840),
 )
 # key, default (its length counts), lowest, highest, must rise
 LISTS: "tuple[tuple[str, tuple[int, ...], int, int, bool], ...]" = (

@@ -242,18 +242,23 @@ class Device:
         """
         return self._sender.max_payload()
 
-    def ready(self, now_ms: int) -> bool:
-        """Whether a `send` now would be accepted and be on air at once."""
+    @property
+    def is_idle(self) -> bool:
+        """Whether no transmission is under way and none of its windows is to come."""
+        return self._reception.is_idle
+
+    def ready(self, now_ms: int, size: int = -1) -> bool:
+        """Whether a `send` of `size` bytes (-1: any) would be accepted and be on air at once."""
         return (
             self._session.has_session
             and self._reception.is_idle
             and self._sender.is_free
-            and ticks_diff(self.next_tx_ms(now_ms), now_ms) <= 0
+            and ticks_diff(self.next_tx_ms(now_ms, size), now_ms) <= 0
         )
 
-    def next_tx_ms(self, now_ms: int) -> int:
-        """The first tick at which duty cycle lets the next full-size uplink go; maybe `now_ms`."""
-        return ticks_add(now_ms, self._sender.wait_ms(now_ms))
+    def next_tx_ms(self, now_ms: int, size: int = -1) -> int:
+        """The first tick at which duty cycle lets an uplink of `size` bytes go; maybe `now_ms`."""
+        return ticks_add(now_ms, self._sender.wait_ms(now_ms, size))
 
     def request_time(self) -> None:
         """Ask for the network's time with the next uplinks, until it comes (EV_TIME)."""

@@ -117,10 +117,11 @@ class Sender:
         """Application bytes that fit a frame at the session's data rate."""
         return self._region.payload_limit(self._session.dr, self._session.up_dwell)
 
-    def wait_ms(self, now_ms: int) -> int:
-        """Milliseconds until a frame of full size could go."""
+    def wait_ms(self, now_ms: int, size: int = -1) -> int:
+        """Milliseconds until a frame with `size` application bytes (-1: of full size) could go."""
         wait = ticks_diff(self._pause_ms, now_ms) if self.is_paused else 0
-        time_us = self._airtime_us(self._session.dr, self.max_payload() + 13)
+        size = self.max_payload() if size < 0 else size
+        time_us = self._airtime_us(self._session.dr, size + 13)
         self._channels.pick(self._session.dr, time_us, now_ms)
         return max(wait, self._channels.wait_ms)
 

@@ -107,7 +107,8 @@ def test_a_call_for_help_climbs_step_by_step(tmp_path: Path) -> None:
         world.network.mute = True  # it is heard, and nobody can answer
         world.node.press_sos(4)
         world.run(20)
-        assert [e["kind"] for e in world.events] == [EVENT_SOS]
+        assert {e["kind"] for e in world.events} == {EVENT_SOS}
+        assert len({e["number"] for e in world.events}) == 1, "repeated, not pressed again"
         assert world.events[0]["is_drill"] == 0 and world.events[0]["lat_e5"] is not None
         assert len(sounded) >= 9, "S O S is heard on board at once"
         world.network.mute = False
