@@ -1,0 +1,1 @@
+"""Faults of devices: what is wrong, by its named cause, and what to bring."""

@@ -1,0 +1,198 @@
+"""The named causes of faults, and what to bring for each: `CAUSES`, in Indonesian and English.
+
+A cause is what a technician can act on. Where a node's reports cannot tell two causes apart, the
+text says both (docs/tickets.md lists them, and which field would tell).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+POWER, SENSOR, RADIO, SIREN, GNSS, DEVICE, GATEWAY = (
+    "power",
+    "sensor",
+    "radio",
+    "siren",
+    "gnss",
+    "device",
+    "gateway",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """One row: `level` is that of its alarm, 1 (mend it soon) or 2 (warning may fail)."""
+
+    code: str
+    group: str
+    level: int
+    what_id: str
+    what_en: str
+    bring_id: str
+    bring_en: str
+
+
+_ROWS: tuple[Cause, ...] = (
+    # Power
+    Cause("panel_gone", POWER, 2, "panel surya tidak memberi daya: dicuri atau kabelnya putus",
+          "the solar panel gives nothing: stolen, or its cable is cut",
+          "panel surya, kabel MC4, baut anti-maling, multimeter",
+          "solar panel, MC4 cable, anti-theft bolts, multimeter"),
+    Cause("panel_shaded", POWER, 1, "panel surya terhalang atau kotor",
+          "the solar panel is shaded or dirty",
+          "gunting dahan, sikat dan air, tangga", "pruning shears, brush and water, ladder"),
+    Cause("battery_worn", POWER, 1, "baterai sudah aus: cepat penuh dan cepat habis",
+          "the battery is worn out: full soon and empty soon",
+          "baterai baru sejenis, multimeter", "a new battery of the kind, multimeter"),
+    Cause("battery_low", POWER, 2, "baterai hampir habis", "the battery is nearly empty",
+          "baterai terisi, multimeter", "a charged battery, multimeter"),
+    Cause("battery_flat", POWER, 2, "alat mati: baterainya habis",
+          "the device is dead: its battery ran flat",
+          "baterai terisi, panel surya cadangan, multimeter",
+          "a charged battery, a spare solar panel, multimeter"),
+    Cause("battery_stolen", POWER, 2, "daya dilepas lalu alat diam: baterai mungkin dicuri",
+          "power was taken away and the device fell silent: the battery may be stolen",
+          "baterai, kotak terkunci, surat lapor polisi",
+          "battery, a box with a lock, form for the police"),
+    Cause("supply_lost", POWER, 1, "listrik PLN putus, alat memakai baterai",
+          "mains power is gone; the device runs on its battery",
+          "tespen, sekering, kontak PLN", "mains tester, fuses, number of the power company"),
+    Cause("brownout_loop", POWER, 2, "alat terus mulai ulang karena tegangan jatuh",
+          "the device restarts again and again: its voltage breaks down",
+          "baterai, kabel daya, pengatur tegangan, multimeter",
+          "battery, power cable, regulator, multimeter"),
+    # The device itself
+    Cause("stolen", DEVICE, 2, "alat dipindahkan orang: mungkin dicuri",
+          "the device was carried away: probably stolen",
+          "alat pengganti dan kuncinya, surat lapor polisi",
+          "a replacement with its keys, form for the police"),
+    Cause("moved", DEVICE, 2, "alat digoyang atau dipindahkan", "the device was shaken or moved",
+          "waterpas, kunci pas, baut", "spirit level, wrenches, bolts"),
+    Cause("case_open", DEVICE, 1, "kotak alat dibuka", "the case was opened",
+          "segel, kunci kotak, gasket", "seals, key of the case, gasket"),
+    Cause("tilted", DEVICE, 2, "sensor miring atau dudukannya bergeser",
+          "the sensor is crooked or its mount moved",
+          "waterpas, kunci pas, baut, mistar duga", "spirit level, wrenches, bolts, staff gauge"),
+    Cause("water_ingress", DEVICE, 2, "air masuk ke dalam kotak", "water is in the case",
+          "gasket, silika gel, lem silikon, papan cadangan",
+          "gasket, silica gel, sealant, a spare board"),
+    Cause("overheated", DEVICE, 1, "alat terlalu panas", "the device is too hot",
+          "pelindung matahari, sekrup", "sun shield, screws"),
+    Cause("unheard", DEVICE, 2, "alat diam tanpa peringatan: mati, rusak, atau dicuri",
+          "the device fell silent without a warning: dead, broken or stolen",
+          "alat pengganti, baterai, antena, multimeter",
+          "a replacement, battery, antenna, multimeter"),
+    Cause("crash_loop", DEVICE, 1, "perangkat lunak alat terus macet", "the software keeps failing",
+          "laptop dan kabel USB, alat cadangan", "laptop and USB cable, a spare device"),
+    Cause("store_failed", DEVICE, 1, "memori alat rusak: riwayat tidak tersimpan",
+          "the flash memory fails: history is not kept",
+          "papan cadangan dengan kuncinya", "a spare board with its keys"),
+    Cause("clock_wrong", DEVICE, 1, "jam alat salah", "the device's clock is wrong",
+          "laptop dan kabel USB, baterai jam", "laptop and USB cable, clock battery"),
+    Cause("safe_mode", DEVICE, 1, "alat berjalan dalam mode aman", "the device runs in safe mode",
+          "laptop dan kabel USB, berkas program", "laptop and USB cable, firmware file"),
+    # Sensors
+    Cause("sensor_cable_cut", SENSOR, 2, "sensor tidak menjawab: kabel putus atau sensor mati",
+          "the sensor does not answer: cable cut, or the sensor is dead",
+          "kabel sensor, konektor, sensor cadangan, multimeter",
+          "sensor cable, connectors, a spare sensor, multimeter"),
+    Cause("sensor_silent", SENSOR, 2, "alat tanpa bacaan: kabel, setelan, atau gema sensor",
+          "the node gets no reading: the sensor's cable, its settings or its echo",
+          "kabel sensor, kain lap, sensor cadangan, laptop, multimeter",
+          "sensor cable, cloth, a spare sensor, laptop, multimeter"),
+    Cause("sensor_blind", SENSOR, 2, "sensor menjawab tetapi tidak melihat air",
+          "the sensor answers but sees no water",
+          "kain lap, sikat, tangga, sensor cadangan", "cloth, brush, ladder, a spare sensor"),
+    Cause("sensor_web", SENSOR, 1, "sarang laba-laba atau embun di depan sensor",
+          "spider web or dew in front of the sensor",
+          "sikat, kain lap, semprotan anti laba-laba, tangga",
+          "brush, cloth, spider repellent, ladder"),
+    Cause("beam_blocked", SENSOR, 2, "dahan, sampah, atau perahu di bawah sensor",
+          "a branch, rubbish or a boat in the beam",
+          "gunting dahan, galah, sarung tangan, perahu karet",
+          "pruning shears, pole, gloves, a small boat"),
+    Cause("sensor_stuck", SENSOR, 2, "sensor mengulang nilai yang sama",
+          "the sensor repeats one value",
+          "sensor cadangan, kabel data", "a spare sensor, data cable"),
+    Cause("sensor_noisy", SENSOR, 1, "pembacaan sensor sangat goyah",
+          "the sensor's readings scatter widely",
+          "sikat, waterpas, sensor cadangan", "brush, spirit level, a spare sensor"),
+    Cause("sensors_disagree", SENSOR, 1, "dua sensor di satu tempat berbeda",
+          "two sensors at one place disagree",
+          "mistar duga, waterpas, sensor cadangan", "staff gauge, spirit level, a spare sensor"),
+    Cause("float_stuck", SENSOR, 2, "sakelar pelampung tersangkut: basah padahal air rendah",
+          "the float switch is stuck: wet while the water is low",
+          "galah, sarung tangan, pelampung cadangan", "pole, gloves, a spare float switch"),
+    Cause("sensor_swapped", SENSOR, 1, "sensor lain terpasang di sini",
+          "another kind of sensor is connected here",
+          "sensor yang benar, daftar aset, laptop", "the right sensor, asset list, laptop"),
+    Cause("wrong_parity", SENSOR, 1, "paritas atau kecepatan Modbus sensor salah",
+          "the sensor's Modbus parity or speed is wrong",
+          "laptop, adaptor RS485, lembar alamat", "laptop, RS485 adapter, address sheet"),
+    Cause("duplicate_unit", SENSOR, 1, "dua sensor memakai satu alamat Modbus",
+          "two sensors share one Modbus address",
+          "laptop, adaptor RS485, lembar alamat", "laptop, RS485 adapter, address sheet"),
+    Cause("bus_cut", SENSOR, 2, "seluruh bus Modbus diam: kabel atau dayanya putus",
+          "the whole Modbus bus is silent: its cable or power is cut",
+          "kabel RS485, resistor 120 ohm, catu daya, multimeter",
+          "RS485 cable, 120 ohm resistors, power supply, multimeter"),
+    Cause("rain_blocked", SENSOR, 1, "penakar hujan tersumbat", "the rain gauge is blocked",
+          "sikat, kawat, air suling, tangga", "brush, wire, water, ladder"),
+    Cause("rain_contact", SENSOR, 1, "kontak penakar hujan rusak: hitungannya mustahil",
+          "the rain gauge's contact is bad: it counts the impossible",
+          "kontak reed, kabel, multimeter", "reed switch, cable, multimeter"),
+    # Sirens
+    Cause("siren_dead", SIREN, 2, "sirene tidak menarik arus: kabel, sekering, atau relai putus",
+          "the siren draws no current: cable, fuse or relay is open",
+          "sekering, relai, kabel, multimeter, tangga",
+          "fuses, relay, cable, multimeter, ladder"),
+    Cause("siren_amplifier", SIREN, 2, "penguat atau corong sirene rusak: arusnya terlalu kecil",
+          "amplifier or horn is failing: it draws too little",
+          "penguat, unit driver, multimeter, pelindung telinga",
+          "amplifier, horn driver, multimeter, ear protection"),
+    Cause("siren_muffled", SIREN, 2, "sirene menarik arus tetapi tidak terdengar: corong tertutup",
+          "the siren draws current but is not heard: the horn is blocked or turned away",
+          "tangga, sikat, pengukur desibel, pelindung telinga",
+          "ladder, brush, sound level meter, ear protection"),
+    # Radio
+    Cause("antenna_lost", RADIO, 1, "sinyal alat mendadak lemah: antenanya lepas atau rusak",
+          "the device's signal fell at once: antenna loose or broken",
+          "antena, kabel pigtail, kunci momen", "antenna, pigtail, wrench"),
+    Cause("channel_jammed", RADIO, 2, "kanal radio terganggu", "the radio channels are jammed",
+          "penerima SDR, antena arah, kontak Balmon",
+          "SDR receiver, direction antenna, number of the radio authority"),
+    Cause("gateway_antenna", RADIO, 2, "semua alat melemah bersama: antena gateway rusak",
+          "all devices grew weak together: the gateway's antenna is bad",
+          "antena gateway, kabel koaksial, penangkal petir",
+          "gateway antenna, coaxial cable, lightning arrestor"),
+    Cause("gateway_radio", RADIO, 2, "semua alat diam bersama: radio gateway mati",
+          "all devices fell silent together: the gateway's radio is dead",
+          "konsentrator cadangan, catu daya, kabel", "spare concentrator, power supply, cable"),
+    # Trackers
+    Cause("gnss_lost", GNSS, 1, "penerima GNSS tidak mendapat posisi: antena tertutup atau lepas",
+          "the GNSS receiver has no fix: antenna covered or lost",
+          "antena GNSS, alat cadangan", "GNSS antenna, a spare tracker"),
+    Cause("gnss_stuck", GNSS, 1, "posisi GNSS macet", "the GNSS position is stuck",
+          "alat cadangan", "a spare tracker"),
+    Cause("gnss_jumping", GNSS, 1, "posisi GNSS melompat atau nol",
+          "the GNSS position jumps or is zero",
+          "antena GNSS, alat cadangan", "GNSS antenna, a spare tracker"),
+    # The gateway
+    Cause("gateway_disk", GATEWAY, 2, "penyimpanan gateway penuh atau rusak",
+          "the gateway's disk is full or broken",
+          "kartu SD atau SSD baru, laptop", "a new SD card or SSD, laptop"),
+    Cause("gateway_card_worn", GATEWAY, 1, "basis data gateway rusak: kartunya mungkin aus",
+          "the gateway's database broke: its card may be worn",
+          "kartu SD atau SSD baru, laptop", "a new SD card or SSD, laptop"),
+    Cause("gateway_clock", GATEWAY, 1, "jam gateway belum benar", "the gateway's clock is not set",
+          "baterai RTC, laptop, cek NTP", "RTC battery, laptop, check NTP"),
+    Cause("gateway_backhaul", GATEWAY, 1, "gateway tidak tersambung ke kota",
+          "the gateway has no connection to the city",
+          "kartu SIM, modem cadangan, kabel LAN", "SIM card, spare modem, LAN cable"),
+    Cause("gateway_power", GATEWAY, 2, "gateway kehilangan daya", "the gateway lost its power",
+          "baterai UPS, catu daya, sekering", "UPS battery, power supply, fuses"),
+    Cause("gateway_part", GATEWAY, 1, "satu bagian gateway terus gagal",
+          "a part of the gateway keeps failing", "laptop, kabel LAN", "laptop, LAN cable"),
+)  # fmt: skip
+
+CAUSES: Mapping[str, Cause] = {one.code: one for one in _ROWS}
+assert len(CAUSES) == len(_ROWS)
