@@ -6,9 +6,10 @@ the whole can tell: names used twice, thresholds of unknown devices, files that 
 """
 
 import re
+import tomllib
 from dataclasses import dataclass, field, is_dataclass, replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from gateway.acts.ais.settings import AisSettings
 from gateway.acts.cap.settings import CapSettings
@@ -24,6 +25,7 @@ from gateway.config import (
 )
 from gateway.ledger.retention import Retention
 from gateway.lorawan.config import DeviceEntry, LorawanConfig
+from gateway.remote.settings import RemoteSettings
 from gateway.rules.quality import QualitySettings
 from gateway.rules.settings import AlarmSettings, Stages
 from gateway.sinks.settings import BrokerSettings, MqttSettings
@@ -110,6 +112,7 @@ class Settings:
     device: tuple[DeviceSettings, ...] = setting((), doc="LoRaWAN devices")
     backfill: BackfillSettings = field(default_factory=BackfillSettings)
     modbus: tuple[Bus, ...] = setting((), doc="wired buses")
+    remote: RemoteSettings | None = setting(None, doc="signed commands from operators")
     cap: CapSettings | None = setting(None, doc="signed CAP 1.2 alerts")
     ais: AisSettings | None = setting(None, doc="boats and gauges on chart plotters")
     sensorthings: SensorThingsSettings | None = setting(None, doc="push to a SensorThings server")
@@ -142,10 +145,13 @@ class Loaded:
     origins: dict[str, str]
 
 
-def load(file: Path) -> Loaded:
-    """Read and check a configuration file. Raises ConfigError."""
+def load(file: Path, text: str | None = None) -> Loaded:
+    """Read and check a configuration file. Raises ConfigError.
+
+    With `text`, that is checked in place of what is in the file; paths begin at the file's folder.
+    """
     place = Place(file)
-    settings = build(Settings, read_toml(file), place)
+    settings = build(Settings, read_toml(file) if text is None else _parse(file, text), place)
     if settings.device and settings.lorawan is None:
         raise ConfigError(f"{file}: there are [[device]] tables, but no [lorawan] section")
     if settings.lorawan is not None:
@@ -173,6 +179,13 @@ def load(file: Path) -> Loaded:
     if any(url.startswith("mqtts:") for url in settings.mqtt.url):
         settings.mqtt.tls()
     return Loaded(settings, file, place.origins)
+
+
+def _parse(file: Path, text: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{file}: what came for it is not TOML: {error}") from None
 
 
 def _check_sensor(

@@ -1,0 +1,1 @@
+"""Signed commands and configurations from operators, over MQTT."""
