@@ -49,7 +49,8 @@ class CapAct(Act):
         gateway = context.settings.gateway
         self._context = context
         self._settings = settings
-        self._signer = Signer.load(settings.key_file, settings.certificate)
+        folder = context.file.parent  # a default is not yet a path from there
+        self._signer = Signer.load(folder / settings.key_file, folder / settings.certificate)
         versions = {
             name: one.version for name, one in context.settings.stages().items() if one.version
         }

@@ -52,6 +52,8 @@ def _entry(one: Issued, settings: CapSettings) -> ET.Element:
     _add(entry, "updated", one.sent)
     _add(entry, "published", one.sent)
     kind, href = "application/cap+xml", settings.link(f"{one.stem}.xml")
+    # feedparser, and so WMO's cap-composer, follows only a link that may be a web page.
+    ET.SubElement(entry, "link", {"href": href})
     ET.SubElement(entry, "link", {"rel": "alternate", "type": kind, "href": href})
     for term in (one.msg_type, one.status):
         ET.SubElement(entry, "category", {"term": term})

@@ -276,7 +276,9 @@ class Incidents:
         status = _status(alarm, self._settings.status)
         gauge = self._settings.gauge_of(alarm.device)
         what = (gauge.river or gauge.place or gauge.name) if alarm.kind == "stage" else alarm.device
-        unique = uuid.uuid5(_NAMESPACE, f"{self._settings.sender}|{alarm.incident}").hex[:8]
+        # A drill has another one than the flood that may come during it.
+        name = f"{self._settings.sender}|{status}|{alarm.incident}"
+        unique = uuid.uuid5(_NAMESPACE, name).hex[:8]
         kind = alarm.kind.replace("-", "_")
         return _Incident(id=f"{_slug(kind)}-{_slug(what)}-{unique}", kind=kind, status=status)
 

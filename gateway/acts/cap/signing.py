@@ -228,6 +228,7 @@ def verify(data: bytes, pin: str) -> dict[str, str]:
         )
     except (
         signxml.exceptions.SignXMLException,
+        _etree().LxmlError,
         InvalidSignature,
         ValueError,
         TypeError,
