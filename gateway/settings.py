@@ -13,7 +13,11 @@ from typing import Any, cast
 
 from gateway.acts.ais.settings import AisSettings
 from gateway.acts.cap.settings import CapSettings
+from gateway.acts.open311.settings import Open311Settings
 from gateway.acts.sensorthings.settings import SensorThingsSettings
+from gateway.acts.storm.settings import StormSettings
+from gateway.acts.watch_settings import WatchSettings
+from gateway.atcs.service.settings import JunctionSettings
 from gateway.config import (
     ConfigError,
     Place,
@@ -112,10 +116,14 @@ class Settings:
     device: tuple[DeviceSettings, ...] = setting((), doc="LoRaWAN devices")
     backfill: BackfillSettings = field(default_factory=BackfillSettings)
     modbus: tuple[Bus, ...] = setting((), doc="wired buses")
+    storm: StormSettings | None = setting(None, doc="storm mode: from rain, rise or a nowcast")
     remote: RemoteSettings | None = setting(None, doc="signed commands from operators")
     cap: CapSettings | None = setting(None, doc="signed CAP 1.2 alerts")
+    junction: tuple[JunctionSettings, ...] = setting((), doc="signal controllers of this gateway")
     ais: AisSettings | None = setting(None, doc="boats and gauges on chart plotters")
     sensorthings: SensorThingsSettings | None = setting(None, doc="push to a SensorThings server")
+    watch: WatchSettings = field(default_factory=WatchSettings)
+    open311: Open311Settings | None = setting(None, doc="fault tickets by Open311 GeoReport v2")
 
     def stages(self) -> dict[str, Stages]:
         """Thresholds by device or sensor name."""

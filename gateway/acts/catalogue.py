@@ -18,6 +18,17 @@ def open_acts(context: Context) -> list[Act]:
         from gateway.acts.sensorthings.act import SensorThingsAct
 
         acts.append(SensorThingsAct(context.settings.sensorthings, context))
+    if context.settings.storm is not None:
+        from gateway.acts.storm.act import StormAct
+
+        acts.append(StormAct(context.settings.storm, context))
+    from gateway.acts.watch import WatchAct
+
+    acts.append(WatchAct(context.settings.watch, context))
+    if context.settings.open311 is not None:
+        from gateway.acts.open311.act import Open311Act
+
+        acts.append(Open311Act(context.settings.open311, context))
     return acts
 
 

@@ -30,7 +30,9 @@ from gateway.rules.vote import STEEP_MM_MIN, Vote
 
 _AHEAD_MS = 600_000  # no honest clock is further ahead of ours
 _FRESH_MS = 1_800_000  # a sensor that was silent for so long has no say
-_CONTRADICTED = 30  # readings that a jump must last when the sensor beside it sees none
+_CONTRADICTED_MS = 3 * 3_600_000  # a jump must last so long when the sensor beside it sees none
+_REACH_MM_MAX = 200
+_STILL = 60  # readings that are the same to the millimetre: such a sensor contradicts nobody
 _EVENT, _FLOOD = "event", "flood"
 _AWAS = 3
 
@@ -57,7 +59,7 @@ class _Member:
         self.time_ms = 0  # of the newest reading
         self.raw_mm: int | None = None
         self.still = 0  # readings in a row that are the same to the millimetre
-        self.contradicted = 0
+        self.contradicted_ms: int | None = None  # since when the other sensor sees no jump
         self.is_wet = False  # its float switch spoke
         self.is_floating = False  # and was confirmed
 
@@ -72,7 +74,7 @@ class _Member:
             "time_ms": self.time_ms,
             "raw_mm": self.raw_mm,
             "still": self.still,
-            "contradicted": self.contradicted,
+            "contradicted_ms": self.contradicted_ms,
             "is_wet": self.is_wet,
             "is_floating": self.is_floating,
         }
@@ -82,7 +84,7 @@ class _Member:
         self.time_ms = state["time_ms"]
         self.raw_mm = state["raw_mm"]
         self.still = state["still"]
-        self.contradicted = state["contradicted"]
+        self.contradicted_ms = state["contradicted_ms"]
         self.is_wet = state["is_wet"]
         self.is_floating = state["is_floating"]
 
@@ -239,30 +241,40 @@ class StageRule:
         time_ms = reading.time_ms
         member.take(time_ms, value)
         partner = self._partner(member, time_ms)
-        partner_mm = None if partner is None else partner.raw_mm
-        is_ours = reading.stream == _EVENT or (
-            reading.stream == _FLOOD and reading.link is not None
-        )
-        vote = member.vote
-        is_contradicted = (
-            partner is not None
-            and partner.vote.level_mm is not None
-            and partner.still < 10
-            and vote.level_mm is not None
-            and value - max(partner.vote.level_mm, partner.raw_mm or 0)
-            > self._reach_mm(partner, time_ms)
-            and not vote.would_continue(time_ms, value, is_filtered=is_ours)
-        )
-        member.contradicted = member.contradicted + 1 if is_contradicted else 0
-        if is_contradicted and member.contradicted < _CONTRADICTED:
+        can_tell = partner is not None and not partner.vote.is_raving(time_ms)
+        partner_mm = partner.raw_mm if partner is not None and can_tell else None
+        if self._is_contradicted(member, partner, reading, value):
             return None
         stages = self._reached(value, 0) - self.level
-        return vote.feed(time_ms, value, is_filtered=is_ours, partner_mm=partner_mm, stages=stages)
+        return member.vote.feed(
+            time_ms, value, is_filtered=_is_filtered(reading), partner_mm=partner_mm, stages=stages
+        )
+
+    def _is_contradicted(
+        self, member: _Member, partner: _Member | None, reading: Reading, value: int
+    ) -> bool:
+        """Whether a jump is seen by this sensor alone, and not yet for long enough."""
+        time_ms = reading.time_ms
+        is_alone = (
+            partner is not None
+            and partner.raw_mm is not None
+            and partner.vote.level_mm is not None
+            and partner.still < _STILL
+            and abs(partner.raw_mm - value) > self._stages.apart_mm
+            and value - partner.vote.level_mm > self._reach_mm(partner, time_ms)
+            and not member.vote.would_continue(time_ms, value, is_filtered=_is_filtered(reading))
+        )
+        if not is_alone:
+            member.contradicted_ms = None
+            return False
+        if member.contradicted_ms is None or member.contradicted_ms > time_ms:
+            member.contradicted_ms = time_ms
+        return time_ms - member.contradicted_ms < _CONTRADICTED_MS
 
     def _reach_mm(self, partner: _Member, time_ms: int) -> int:
         """How far the water may be above what the other sensor said when it last spoke."""
         since_min = max(0, time_ms - partner.time_ms) / 60_000
-        return self._stages.apart_mm + round(STEEP_MM_MIN * since_min)
+        return self._stages.apart_mm + min(round(STEEP_MM_MIN * since_min), _REACH_MM_MAX)
 
     def _partner(self, member: _Member, time_ms: int) -> _Member | None:
         """Another sensor of the place that spoke lately."""
@@ -334,3 +346,8 @@ class StageRule:
             text_id=texts[0],
             text_en=texts[1],
         )
+
+
+def _is_filtered(reading: Reading) -> bool:
+    """Whether one of our nodes measured it: a burst, its median, and again when it jumped."""
+    return reading.stream == _EVENT or (reading.stream == _FLOOD and reading.link is not None)

@@ -7,6 +7,8 @@ or at the second when readings come five minutes apart or more. A reading that a
 filtered and measured again (`protocols.filters.despike`), or its stage event, counts twice. A
 reading that agrees with a second sensor at the same place counts as one more vote.
 
+A sensor that raves (three jumps in two hours that came to nothing: spiders, birds) needs five.
+
 What is not water is no vote: values outside what the sensor can measure there, unless the water
 was seen to climb to it; and *ghosts*, heights at which readings came and went before (a strut in
 the beam): a jump to one must last twice as long as it ever did.
@@ -24,24 +26,28 @@ FILTERED_MM = 100  # the same for one that the node filtered: its own limit
 STEEP_MM_MIN = 100  # 6 m/h: steeper than any rise that was ever derived for these rivers
 _NOISE_MM_MAX = 200
 _SLOW_MS = 300_000  # readings so far apart are believed at the second vote
-_VOTES, _VOTES_SLOW = 3, 2
-_RECENT = 16  # raw readings that tell the noise
+_VOTES, _VOTES_SLOW, _VOTES_RAVING = 3, 2, 5
+_RAVING = 3  # jumps refuted in `_RAVING_MS`
+_RAVING_MS = 2 * 3_600_000
+_RECENT = 16  # believed readings that tell the noise
 _HELD_MAX = 64
 _GHOST_MM = 40  # readings so near to a ghost are the ghost
 _GHOST_ABOVE_MM = 200  # from the believed level: nearer ones are waves
-_GHOST_RUN_MIN = 3
+_GHOST_RUN_MIN, _GHOST_RUN_MAX = 3, 30
 _GHOST_MS = 30 * 86_400_000
-_GHOSTS = 8
+_GHOSTS = 24
+_BACK_MS = 6 * 3_600_000  # water that jumped and jumped back within this time was none
 _STALE_MS = 1_800_000  # doubtful readings so far apart do not agree any more
 
 
 @dataclass(slots=True)
 class _Ghost:
-    """A height at which bogus readings stand, how long they stood there, and when last."""
+    """A height at which bogus readings stand: for how many in a row, when last, how often."""
 
     level_mm: int
     run: int
     time_ms: int
+    count: int
 
 
 class Vote:
@@ -63,10 +69,13 @@ class Vote:
         self.refuted = 0
         self._rate = 0.0  # mm per ms of what is believed, from its last readings
         self._believed: deque[tuple[int, int]] = deque(maxlen=6)
-        self._raw: deque[int] = deque(maxlen=_RECENT)
+        self._recent: deque[int] = deque(maxlen=_RECENT)
+        self._refuted_ms: deque[int] = deque(maxlen=_RAVING)
         self._held: list[tuple[int, int]] = []  # time_ms, value
         self._votes = 0
         self._ghosts: list[_Ghost] = []
+        self._left: tuple[int, int] | None = None  # time_ms, level before the last jump
+        self._since = 0  # readings since then
         self._heard_ms = 0
         self._gap_ms = 0  # usual time between readings
 
@@ -108,10 +117,11 @@ class Vote:
             gap = time_ms - self._heard_ms
             self._gap_ms = gap if not self._gap_ms else (3 * self._gap_ms + gap) // 4
         self._heard_ms = time_ms
-        self._raw.append(value_mm)
+        self._since += 1
         tolerance = self._tolerance(is_filtered)
         if self._continues(time_ms, value_mm, tolerance):
             self._refute(time_ms)
+            self._recent.append(value_mm)
             return self._believe(time_ms, value_mm)
         needed = self._needed(time_ms, is_filtered, stages)
         weight = 2 if is_filtered else 1
@@ -127,6 +137,7 @@ class Vote:
             self._votes += weight
         if self._votes < needed:
             return None
+        self._jump(time_ms, value_mm, tolerance)
         return self._believe(time_ms, value_mm)
 
     def would_continue(self, time_ms: int, value_mm: int, *, is_filtered: bool = False) -> bool:
@@ -135,12 +146,19 @@ class Vote:
             time_ms, value_mm, self._tolerance(is_filtered)
         )
 
+    def is_raving(self, time_ms: int) -> bool:
+        """Whether several jumps came to nothing lately."""
+        refuted = self._refuted_ms
+        return len(refuted) == _RAVING and 0 <= time_ms - refuted[0] < _RAVING_MS
+
     def _tolerance(self, is_filtered: bool) -> int:
         base = FILTERED_MM if is_filtered else NOISE_MM
         return max(base, min(4 * self._noise_mm(), _NOISE_MM_MAX))
 
     def _needed(self, time_ms: int, is_filtered: bool, stages: int) -> int:
-        """Votes for a jump: fewer when the next reading is far away."""
+        """Votes for a jump: fewer when the next reading is far away, more from one that raves."""
+        if self.is_raving(time_ms):
+            return _VOTES_RAVING
         if is_filtered:
             return _VOTES if stages > 1 or self._gap_ms < _SLOW_MS else _VOTES_SLOW
         return _VOTES_SLOW if self._gap_ms >= _SLOW_MS else _VOTES
@@ -178,14 +196,38 @@ class Vote:
         return value_mm
 
     def _noise_mm(self) -> int:
-        """Median absolute change from one reading to the next; of a third it takes no notice."""
-        raw = self._raw
-        if len(raw) < 5:
+        """Half the median change of the step between believed readings: about one sigma.
+
+        Doubtful readings have no say, so that a spider does not widen what is believed; waves do,
+        for each time what is believed becomes a little wider.
+        """
+        recent = self._recent
+        if len(recent) < 5:
             return 0
-        steps = sorted(abs(raw[i] - 2 * raw[i - 1] + raw[i - 2]) for i in range(2, len(raw)))
+        steps = sorted(
+            abs(recent[i] - 2 * recent[i - 1] + recent[i - 2]) for i in range(2, len(recent))
+        )
         return steps[len(steps) // 2] // 2
 
     # Ghosts
+
+    def _jump(self, time_ms: int, value_mm: int, tolerance: int) -> None:
+        """A jump is believed. Where it leads back to, nothing was but a ghost that stood long."""
+        if self.level_mm is None:
+            return
+        left = self._left
+        if (
+            left is not None
+            and abs(value_mm - left[1]) <= 2 * tolerance
+            and 0 <= time_ms - left[0] < _BACK_MS
+            and self._since <= _GHOST_RUN_MAX
+            and self._gap_ms < _SLOW_MS
+        ):
+            self._remember(self.level_mm, self._since, time_ms)
+            self._left = None
+        else:
+            self._left = (time_ms, self.level_mm)
+        self._since = 0
 
     def _is_ghost(self, value_mm: int, before: tuple[int, int] | None) -> bool:
         """Whether bogus readings stood here before, and this one stands there no longer than they.
@@ -204,6 +246,7 @@ class Vote:
         if not self._held:
             return
         self.refuted += len(self._held)
+        self._refuted_ms.append(time_ms)
         level, run = self._held[-1][1], len(self._held)
         assert self.level_mm is not None
         if abs(level - self.level_mm) > _GHOST_ABOVE_MM:
@@ -213,14 +256,18 @@ class Vote:
 
     def _remember(self, level_mm: int, run: int, time_ms: int) -> None:
         kept: list[_Ghost] = []
+        count = 1
         for ghost in self._ghosts:
             if abs(ghost.level_mm - level_mm) <= _GHOST_MM:
                 run = max(run, ghost.run)
+                count = max(count, ghost.count + 1)
                 level_mm = (3 * ghost.level_mm + level_mm) // 4
             elif time_ms - ghost.time_ms < _GHOST_MS:
                 kept.append(ghost)
-        kept.append(_Ghost(level_mm, run, time_ms))
-        self._ghosts = kept[-_GHOSTS:]
+        if len(kept) >= _GHOSTS:
+            kept.remove(min(kept, key=lambda ghost: (ghost.count, ghost.time_ms)))
+        kept.append(_Ghost(level_mm, run, time_ms, count))
+        self._ghosts = kept
 
     # Restart
 
@@ -232,10 +279,13 @@ class Vote:
             "refuted": self.refuted,
             "rate": self._rate,
             "believed": list(self._believed),
-            "raw": list(self._raw),
+            "recent": list(self._recent),
+            "refuted_ms": list(self._refuted_ms),
             "held": self._held[-_HELD_MAX:],
             "votes": self._votes,
-            "ghosts": [(g.level_mm, g.run, g.time_ms) for g in self._ghosts],
+            "ghosts": [(g.level_mm, g.run, g.time_ms, g.count) for g in self._ghosts],
+            "left": self._left,
+            "since": self._since,
             "heard_ms": self._heard_ms,
             "gap_ms": self._gap_ms,
         }
@@ -247,10 +297,14 @@ class Vote:
         self.refuted = state["refuted"]
         self._rate = state["rate"]
         self._believed = deque([(t, v) for t, v in state["believed"]], maxlen=6)
-        self._raw = deque(state["raw"], maxlen=_RECENT)
+        self._recent = deque(state["recent"], maxlen=_RECENT)
+        self._refuted_ms = deque(state["refuted_ms"], maxlen=_RAVING)
         self._held = [(t, v) for t, v in state["held"]]
         self._votes = state["votes"]
         self._ghosts = [_Ghost(*ghost) for ghost in state["ghosts"]]
+        left = state["left"]
+        self._left = None if left is None else (left[0], left[1])
+        self._since = state["since"]
         self._heard_ms = state["heard_ms"]
         self._gap_ms = state["gap_ms"]
 
