@@ -15,6 +15,7 @@ from gateway.acts.ais.settings import AisSettings
 from gateway.acts.cap.settings import CapSettings
 from gateway.acts.open311.settings import Open311Settings
 from gateway.acts.sensorthings.settings import SensorThingsSettings
+from gateway.acts.siren.settings import SirenSettings
 from gateway.acts.storm.settings import StormSettings
 from gateway.acts.watch_settings import WatchSettings
 from gateway.atcs.service.settings import JunctionSettings
@@ -120,6 +121,7 @@ class Settings:
     remote: RemoteSettings | None = setting(None, doc="signed commands from operators")
     cap: CapSettings | None = setting(None, doc="signed CAP 1.2 alerts")
     junction: tuple[JunctionSettings, ...] = setting((), doc="signal controllers of this gateway")
+    siren: SirenSettings | None = setting(None, doc="sirens, by gauge and level")
     ais: AisSettings | None = setting(None, doc="boats and gauges on chart plotters")
     sensorthings: SensorThingsSettings | None = setting(None, doc="push to a SensorThings server")
     watch: WatchSettings = field(default_factory=WatchSettings)

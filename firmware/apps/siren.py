@@ -302,7 +302,8 @@ class SirenApp(App):
         if duration_s <= 0:
             return cmd.REFUSED
         if 0 < pattern <= _STAGES:
-            if self.is_sounding and pattern <= self._pattern <= _STAGES:
+            is_heard = self._told != PROOF_FAILED
+            if self.is_sounding and is_heard and pattern <= self._pattern <= _STAGES:
                 # Asked again, perhaps because our event was lost: no more noise, but the proof.
                 self._number = number
                 if self._told != PROOF_NONE:

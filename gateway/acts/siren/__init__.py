@@ -1,0 +1,1 @@
+"""Sirens by class C or by a wired relay: ordered by plan, proved, escalated when silent."""
