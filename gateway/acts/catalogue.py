@@ -33,10 +33,6 @@ def open_acts(context: Context) -> list[Act]:
         from gateway.acts.siren.act import SirenAct
 
         acts.append(SirenAct(context.settings.siren, context))
-    if context.settings.siren is not None:
-        from gateway.acts.siren.act import SirenAct
-
-        acts.append(SirenAct(context.settings.siren, context))
     return acts
 
 
