@@ -18,12 +18,13 @@ from gateway.acts.catalogue import open_acts
 from gateway.acts.part import Act, Context
 from gateway.acts.runner import ActRunner
 from gateway.broker import BrokerError, LocalBroker, port_is_free
-from gateway.clock import WallClock, now_ms, tick_ms
+from gateway.clock import WallClock, boot_id, now_ms, tick_ms
 from gateway.config import ConfigError
 from gateway.health import Monitor
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.schema import LedgerFullError
 from gateway.ledger.store import Store, Stored
+from gateway.ledger.times import TimeKeeper
 from gateway.lorawan.config import SettingError
 from gateway.lorawan.service import open_service
 from gateway.model import Alarm, Health, PartHealth, Reading
@@ -82,6 +83,7 @@ class Agent:
             pair_rules(stages, self._file),
             Thresholds(stages, lambda *what: self.messages.publish(*what, retain=True)),
         )
+        self._times = TimeKeeper(boot_id())
         self._quality = QualityTests(settings.quality())
         self.messages = Messages(gateway.site)
         self._acts: list[ActRunner] = []
@@ -217,6 +219,9 @@ class Agent:
             problem = await self.mqtt.probe()
             if problem:
                 raise StartError(f"mqtt.url: no broker answers: {problem}")
+        self.ledger.call(
+            lambda store: self._times.restore(store, self._clock.offset_ns // 1_000_000, now_ms())
+        )
         self._make_sources()
         self._open_acts()
         missed = self.ledger.call(lambda store: self.rules.recover(store, now_ms()))
@@ -341,13 +346,30 @@ class Agent:
         """Look after clock and counters every few seconds."""
         while True:
             self.monitor.waiting = await self.ledger.read(lambda store: store.waiting())
-            step = self._clock.step_ms()
-            if step:
-                log.warning("clock.step by_ms=%d", step)
+            await self._mind_the_clock()
             alarms = self.rules.check_silence(now_ms())
             if alarms:
                 await self._keep_and_announce(alarms)
             await asyncio.sleep(5)
+
+    async def _mind_the_clock(self) -> None:
+        """Correct what was stored before the clock was right, and send it again."""
+        source = self._clock.time_source()
+        jumps = list(self._clock.jumps)
+        self._clock.jumps.clear()
+        for jump in jumps:
+            log.warning("clock.step by_ms=%d", jump.step_ms)
+        offset_ms = self._clock.offset_ns // 1_000_000
+        try:
+            corrected = await self.ledger.write(
+                lambda store: self._times.look(store, source, jumps, offset_ms)
+            )
+        except LedgerFullError:
+            self._times.failed()
+            return
+        if corrected:
+            for outbox in self._outboxes():
+                outbox.again()
 
     @property
     def parts(self) -> Sequence[PartHealth]:

@@ -7,6 +7,9 @@ asked instead of guessing.
 
 import ctypes
 import time
+from collections import deque
+from dataclasses import dataclass
+from pathlib import Path
 
 _STA_UNSYNC = 0x0040
 _PLAUSIBLE_MS = 1_735_689_600_000  # 2025-01-01: before this program was written
@@ -35,6 +38,14 @@ def tick_ms() -> int:
     return time.monotonic_ns() // 1_000_000
 
 
+def boot_id() -> str:
+    """Tells one start of the machine from another; "" where the kernel does not say."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
+
+
 def _is_disciplined() -> bool:
     try:
         timex = _Timex()
@@ -45,19 +56,31 @@ def _is_disciplined() -> bool:
         return False
 
 
+@dataclass(frozen=True, slots=True)
+class Jump:
+    """The wall clock was set: what it would have shown, and by how much it moved (ms)."""
+
+    old_ms: int
+    step_ms: int
+
+
 class WallClock:
-    """Wall time with its source, and the steps it made against the monotonic clock."""
+    """Wall time with its source, and the jumps it made against the monotonic clock."""
 
     def __init__(self) -> None:
         self._asked = -_ASK_S
         self._source = "unknown"
-        self._offset_ns = time.time_ns() - time.monotonic_ns()
+        self.offset_ns = time.time_ns() - time.monotonic_ns()  # of the wall to the monotonic clock
         self.steps = 0
+        self.jumps: deque[Jump] = deque(maxlen=100)  # to be taken by whoever corrects times
 
     def time_source(self) -> str:
-        """ "ntp" while a time service disciplines the clock, else "estimated" or "unknown"."""
+        """ "ntp" while a time service disciplines the clock, else "estimated" or "unknown".
+
+        Also notes a jump: nothing that is labelled after one carries a time from before it.
+        """
         now = time.monotonic()
-        if now - self._asked >= _ASK_S:
+        if self._note_jump() or now - self._asked >= _ASK_S:
             self._asked = now
             is_plausible = now_ms() > _PLAUSIBLE_MS
             self._source = (
@@ -65,12 +88,13 @@ class WallClock:
             )
         return self._source
 
-    def step_ms(self) -> int:
-        """How far the wall clock jumped since the last call, 0 for less than half a second."""
-        offset = time.time_ns() - time.monotonic_ns()
-        moved = (offset - self._offset_ns) // 1_000_000
-        self._offset_ns = offset
-        if abs(moved) < 500:
-            return 0
+    def _note_jump(self) -> bool:
+        """A jump is half a second and more; less is a time service at its work."""
+        offset_ns = time.time_ns() - time.monotonic_ns()
+        moved_ms = (offset_ns - self.offset_ns) // 1_000_000
+        self.offset_ns = offset_ns
+        if abs(moved_ms) < 500:
+            return False
         self.steps += 1
-        return moved
+        self.jumps.append(Jump(now_ms() - moved_ms, moved_ms))
+        return True

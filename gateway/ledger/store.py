@@ -30,7 +30,7 @@ _INSERT = (
     " received_ms, body, link, pending) VALUES (?,?,?,?,?,?,?,?,?,?)"
 )
 _dumps = json.JSONEncoder(separators=(",", ":")).encode
-_SOURCE_CODES = {name: code for code, name in enumerate(TIME_SOURCES)}
+SOURCE_CODES = {name: code for code, name in enumerate(TIME_SOURCES)}
 _ORIGIN_CODES = {name: code for code, name in enumerate(ORIGINS)}
 
 
@@ -95,6 +95,11 @@ class Store:
         self.sink_bits: dict[str, int] = {}
         self.reload()
 
+    @property
+    def db(self) -> sqlite3.Connection:
+        """For the ledger's own modules."""
+        return self._db
+
     def reload(self) -> None:
         """Read the caches again, as after a rollback."""
         gaps = dict(self._db.execute("SELECT stream, count(*) FROM gap GROUP BY stream"))
@@ -151,7 +156,7 @@ class Store:
                     stream.id,
                     one.sequence,
                     one.time_ms,
-                    _SOURCE_CODES[one.time_source],
+                    SOURCE_CODES[one.time_source],
                     one.quality,
                     _ORIGIN_CODES[one.origin],
                     one.received_ms,
@@ -219,6 +224,11 @@ class Store:
             (self.sink_bits[sink], before, limit),
         )
         return [reading_from_row(row) for row in rows]
+
+    def last_reading(self) -> int:
+        """Number of the newest reading ever stored, 0 if there was none."""
+        row = self._db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'reading'").fetchone()
+        return 0 if row is None else row[0]
 
     def latest(self, device: str, stream: str) -> Reading | None:
         """The stored reading of a stream with the highest sequence."""

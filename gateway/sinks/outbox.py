@@ -124,6 +124,11 @@ class Outbox:
         self._below = _NEWEST
         self._has_readings.set()
 
+    def again(self) -> None:
+        """Readings in the ledger changed, and count as never sent: look at them from the newest."""
+        self._below = _NEWEST
+        self._has_readings.set()
+
     @property
     def is_empty(self) -> bool:
         """Nothing waits in memory and nothing is under way (history may still be in the ledger)."""
