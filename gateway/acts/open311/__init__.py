@@ -1,0 +1,1 @@
+"""Fault tickets by Open311 GeoReport v2."""
