@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from gateway.acts.ais.settings import AisSettings
+from gateway.acts.assets import AssetsSettings
 from gateway.acts.cap.settings import CapSettings
 from gateway.acts.open311.settings import Open311Settings
 from gateway.acts.sensorthings.settings import SensorThingsSettings
@@ -126,6 +127,7 @@ class Settings:
     sensorthings: SensorThingsSettings | None = setting(None, doc="push to a SensorThings server")
     watch: WatchSettings = field(default_factory=WatchSettings)
     open311: Open311Settings | None = setting(None, doc="fault tickets by Open311 GeoReport v2")
+    assets: AssetsSettings | None = setting(None, doc="the asset register as messages and CSV")
 
     def stages(self) -> dict[str, Stages]:
         """Thresholds by device or sensor name."""

@@ -29,6 +29,10 @@ def open_acts(context: Context) -> list[Act]:
         from gateway.acts.open311.act import Open311Act
 
         acts.append(Open311Act(context.settings.open311, context))
+    if context.settings.assets is not None:
+        from gateway.acts.assets import AssetsAct
+
+        acts.append(AssetsAct(context.settings.assets, context))
     if context.settings.siren is not None:
         from gateway.acts.siren.act import SirenAct
 
