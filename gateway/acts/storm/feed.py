@@ -116,11 +116,11 @@ class NowcastFeed:
             await self._wait_turn()
             headers: Mapping[str, str] = {"If-None-Match": tag} if tag else {}
             async with client.stream("GET", url, headers=headers) as answer:
-                if answer.is_redirect:
-                    url = urljoin(url, answer.headers.get("Location", ""))
-                    continue
                 if answer.status_code == 304 and tag:
                     return None
+                if answer.has_redirect_location:
+                    url = urljoin(url, answer.headers["Location"])
+                    continue
                 if answer.status_code != 200:
                     raise RemoteError("status", f"{url[:200]}: HTTP {answer.status_code}")
                 data = bytearray()
