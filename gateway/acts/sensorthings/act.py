@@ -35,7 +35,8 @@ _QUALITIES = {
     MISSING: "missing",
 }
 _NEWEST = 1 << 62
-_NO_ARRAYS = (404, 405, 501)
+_NO_ARRAYS = (404, 405)
+_BAD_ROW = (400, 409, 413, 422)  # what is wrong is the observation, not the way to the server
 
 _Row = tuple[int, list[Any]]  # the sample's time in ms, and its components
 
@@ -146,21 +147,32 @@ class SensorThingsAct(Act):
     async def _missing(
         self, client: Client, stream: dict[str, Any], rows: list[_Row]
     ) -> list[_Row]:
-        """The rows that the server does not have yet, told by the time of the sample."""
+        """The rows that the server does not have yet, told by the time of the sample.
+
+        Some servers give the time in whole seconds: there the result tells samples apart.
+        """
         first, last = min(row[0] for row in rows), max(row[0] for row in rows)
-        where = f"phenomenonTime ge {_iso(first)} and phenomenonTime le {_iso(last)}"
+        low, high = _iso(first // 1000 * 1000), _iso((last // 1000 + 1) * 1000)
+        params = {"$filter": f"phenomenonTime ge {low} and phenomenonTime le {high}"}
         there: Counter[int] = Counter()
-        params = {"$filter": where, "$select": "phenomenonTime"}
+        there_s: Counter[tuple[int, float]] = Counter()
         async for entity in client.all(stream["observations"], params):
-            with contextlib.suppress(ValueError, KeyError, AttributeError):
-                there[_milliseconds(entity["phenomenonTime"])] += 1
+            with contextlib.suppress(ValueError, KeyError, AttributeError, TypeError):
+                time_ms = _milliseconds(entity["phenomenonTime"])
+                if time_ms % 1000:
+                    there[time_ms] += 1
+                else:
+                    there_s[time_ms // 1000, float(entity["result"])] += 1
         left: list[_Row] = []
         for row in rows:
+            key = row[0] // 1000, float(row[1][2])
             if there[row[0]] > 0:
                 there[row[0]] -= 1
-                self._spared += 1
+            elif there_s[key] > 0:
+                there_s[key] -= 1
             else:
                 left.append(row)
+        self._spared += len(rows) - len(left)
         return left
 
     async def _send_arrays(
@@ -182,9 +194,8 @@ class SensorThingsAct(Act):
         except RefusedError as error:
             if error.status in _NO_ARRAYS:
                 self._has_arrays = False
-            elif error.status in (401, 403):
+            elif error.status not in _BAD_ROW:
                 raise
-            answer = None
             failed = dict(rows)
         else:
             failed = self._failed(answer, rows)
@@ -212,10 +223,11 @@ class SensorThingsAct(Act):
         """So that one observation that the server refuses keeps no other from it."""
         for row in rows:
             body = dict(zip(_COMPONENTS, row[1], strict=True))
+            body["Datastream"] = {"@iot.id": stream["id"]}
             try:
-                await client.post(stream["observations"], body)
+                await client.post(client.sets["Observations"], body)
             except RefusedError as error:
-                if error.status in (401, 403):
+                if error.status not in _BAD_ROW:
                     raise
                 await self._make_sure_of(client, stream)
                 self._refused += 1

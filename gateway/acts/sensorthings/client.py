@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _ANSWER_MAX = 16_000_000
 _PAGES_MAX = 1000
+_SETS = {"Things", "Sensors", "ObservedProperties", "Datastreams", "Observations"}
 
 
 class LinkError(OSError):
@@ -51,7 +52,7 @@ class Client:
             self.sets = {one["name"]: self._own(self.root, one["url"]) for one in found["value"]}
         except (KeyError, TypeError):
             raise RefusedError(200, "this is no SensorThings service") from None
-        missing = {"Things", "Sensors", "ObservedProperties", "Datastreams"} - self.sets.keys()
+        missing = _SETS - self.sets.keys()
         if missing:
             raise RefusedError(200, f"the service has no {', '.join(sorted(missing))}")
 
