@@ -6,13 +6,12 @@ first nothing new comes in, then what waits goes out, then the ledger is closed.
 """
 
 import asyncio
-import fcntl
+import json
 import logging
 import os
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import IO
 
 from gateway.acts.catalogue import open_acts
 from gateway.acts.part import Act, Context
@@ -20,14 +19,17 @@ from gateway.acts.runner import ActRunner
 from gateway.broker import BrokerError, LocalBroker, port_is_free
 from gateway.clock import WallClock, boot_id, now_ms, tick_ms
 from gateway.config import ConfigError
+from gateway.handover import Handover
 from gateway.health import Monitor
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.schema import LedgerFullError
 from gateway.ledger.store import Store, Stored
 from gateway.ledger.times import TimeKeeper
 from gateway.lorawan.config import SettingError
-from gateway.lorawan.service import open_service
+from gateway.lorawan.service import NetworkServerService, open_service
 from gateway.model import Alarm, Health, PartHealth, Reading
+from gateway.remote.commands import offer_all
+from gateway.remote.desk import Desk
 from gateway.rules.catalogue import pair_rules, stage_rules
 from gateway.rules.engine import Rules
 from gateway.rules.events import EventRule
@@ -36,7 +38,7 @@ from gateway.rules.silence import SilenceRule
 from gateway.rules.stages import Site
 from gateway.rules.thresholds import Thresholds
 from gateway.service import Supervisor, notify, watchdog
-from gateway.settings import Loaded
+from gateway.settings import Loaded, Settings
 from gateway.sinks.messages import Messages
 from gateway.sinks.mqtt import MqttSink
 from gateway.sinks.outbox import Outbox
@@ -58,10 +60,27 @@ class StartError(Exception):
     """The agent cannot start here; one line for a person."""
 
 
-class Agent:
-    """One agent on one data directory."""
+def sinks_of(settings: Settings) -> list[str]:
+    """The sinks whose delivery the ledger keeps."""
+    return ["mqtt", "sparkplug"] if settings.sparkplug else ["mqtt"]
 
-    def __init__(self, loaded: Loaded) -> None:
+
+class KeptModbus(ModbusSource):
+    """A bus whose readings that are not stored yet can be handed on."""
+
+    @property
+    def unstored(self) -> list[Reading]:
+        """Polled, and not on disk."""
+        return list(self._held)
+
+
+class Agent:
+    """One agent on one data directory; `ready` is called when it runs."""
+
+    def __init__(self, loaded: Loaded, over: Handover, ready: Callable[[], None]) -> None:
+        self.loaded = loaded
+        self._over = over
+        self._ready = ready
         self._file = loaded.file
         self.settings = loaded.settings
         gateway = self.settings.gateway
@@ -81,7 +100,7 @@ class Agent:
             EventRule(settings.alarm, site, frozenset(stages)),
             SilenceRule(settings.intervals_s(), settings.alarm.silent_after, site, tick_ms()),
             pair_rules(stages, self._file),
-            Thresholds(stages, lambda *what: self.messages.publish(*what, retain=True)),
+            Thresholds(stages, self._publish_thresholds),
         )
         self._times = TimeKeeper(boot_id())
         self._quality = QualityTests(settings.quality())
@@ -90,10 +109,12 @@ class Agent:
         self._raising: set[asyncio.Task[None]] = set()
         self.mqtt: MqttSink | None = None
         self.sparkplug: SparkplugSink | None = None
-        self.modbus: list[ModbusSource] = []
+        self._modbus: list[KeptModbus] = []
         self.lorawan: LorawanSource | None = None
         self.backfill: Backfill | None = None
-        self._lock: IO[str] | None = None
+        self.desk: Desk | None = None
+        self.audit = over.audit
+        self._recovered_ms = 0
         self.monitor = Monitor(self, gateway.site, self._clock)
 
     # The path of a reading
@@ -165,9 +186,12 @@ class Agent:
     async def run(self, stop: asyncio.Event) -> None:
         """Run until `stop` is set. Raises StartError or ConfigError when it cannot start."""
         try:
-            self._take_lock()
             self._open_ledger()
-            await self._start()
+            try:
+                await self._start()
+            except LedgerFullError as error:
+                raise StartError(f"{error}; free some space") from None
+            self._ready()
             notify(f"READY=1\nSTATUS={self.monitor.summary()}")
             log.info(
                 "agent.ready site=%s start_ms=%d",
@@ -180,27 +204,13 @@ class Agent:
         finally:
             await self._end()
 
-    def _take_lock(self) -> None:
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            self._lock = (self._folder / "lock").open("a+")
-        except OSError as error:
-            raise StartError(f"gateway.data_dir = {self._folder}: {error}") from None
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise StartError(
-                f"gateway.data_dir = {self._folder}: another agent is running on it"
-            ) from None
-        self._lock.truncate(0)
-        self._lock.write(f"{os.getpid()}\n")
-        self._lock.flush()
-
     def _open_ledger(self) -> None:
+        settings = self.settings
         try:
-            self.ledger.open()
+            self.ledger = self._over.open_ledger(self._folder, settings.ledger, sinks_of(settings))
         except (OSError, sqlite3.Error) as error:
-            raise StartError(f"{self.ledger.path}: cannot be opened: {error}") from None
+            path = self._folder / "ledger.db"
+            raise StartError(f"{path}: cannot be opened: {error}") from None
 
     async def _start(self) -> None:
         settings = self.settings
@@ -224,7 +234,9 @@ class Agent:
         )
         self._make_sources()
         self._open_acts()
-        missed = self.ledger.call(lambda store: self.rules.recover(store, now_ms()))
+        self._open_desk()
+        at_ms = self._recovered_ms = now_ms()
+        missed = self.ledger.call(lambda store: self.rules.recover(store, at_ms))
         self.rules.saved()
         for number, alarm in missed:
             self._announce(number, alarm)
@@ -239,6 +251,10 @@ class Agent:
             self._supervisor.start({runner.act.name: runner.run})
         if self._broker is not None:
             self._supervisor.start({"broker": self._broker.run})
+        if self._over.held:
+            self._supervisor.start({"handover": self._hand_over})
+        if self.desk is not None:
+            self._supervisor.start({"remote": self.desk.run})
         for source in self._sources():
             self._supervisor.start({source.name: lambda source=source: source.run(self.accept)})
         self._supervisor.start(
@@ -251,8 +267,8 @@ class Agent:
     def _make_sources(self) -> None:
         folder = self._file.parent
         for bus in self.settings.modbus:
-            source = ModbusSource(bus, self._clock, self._next_sequence, folder)
-            self.modbus.append(source)
+            source = KeptModbus(bus, self._clock, self._next_sequence, folder)
+            self._modbus.append(source)
         if self.settings.lorawan is not None:
             bind = self.settings.lorawan.bind
             embedded = self.settings.lorawan.server == "embedded"
@@ -275,7 +291,7 @@ class Agent:
             ledger=self.ledger,
             clock=self._clock,
             messages=self.messages,
-            service=self.lorawan.service if self.lorawan else None,
+            service=self.service,
             faults=self.monitor.faults,
             raise_alarms=self._raise_alarms,
         )
@@ -283,12 +299,40 @@ class Agent:
         for runner in self._acts:
             self.ledger.call(runner.begin)
 
-    def _sources(self) -> list[ModbusSource | LorawanSource]:
-        return [*self.modbus, *([self.lorawan] if self.lorawan else [])]
+    def _open_desk(self) -> None:
+        """Where operators' commands come in; before the sink connects."""
+        if self.settings.remote is None:
+            return
+        gateway = self.settings.gateway
+        self.desk = Desk(
+            self.settings.remote,
+            gateway.site,
+            self._folder,
+            self.messages,
+            self._clock,
+            self._over,
+        )
+        offer_all(self.desk, self, self._over.changes)
+
+    def _publish_thresholds(self, topic: str, payload: bytes) -> None:
+        self.messages.publish(topic, payload, retain=True)
+        row = json.loads(payload)
+        if row["since_ms"] == self._recovered_ms:
+            what = row | {"device": topic.partition("/")[2]}
+            self._over.note("thresholds.changed", row["set_by"], row["reason"], **what)
+
+    async def _hand_over(self) -> None:
+        """Readings that the agent before this one could not store."""
+        await self._over.hand_over(self.accept)
+        await asyncio.Event().wait()
+
+    def _sources(self) -> list[KeptModbus | LorawanSource]:
+        return [*self._modbus, *([self.lorawan] if self.lorawan else [])]
 
     def _next_sequence(self, device: str, stream: str) -> int:
         last = self.ledger.call(lambda store: store.last_sequence(device, stream))
-        return max(0, (now_ms() - _EPOCH_MS) // 100) if last is None else last + 1
+        first = max(0, (now_ms() - _EPOCH_MS) // 100) if last is None else last + 1
+        return max(first, self._over.next_sequence(device, stream))
 
     async def _start_status(self) -> None:
         try:
@@ -320,11 +364,25 @@ class Agent:
             await self._broker.stop()
         if self.lorawan is not None:
             self.lorawan.service.close()
-        await asyncio.to_thread(self.ledger.close)
-        if self._lock is not None:
-            self._lock.close()
+        for source in self._modbus:
+            self._over.leave(source.unstored)
 
     # Health
+
+    @property
+    def service(self) -> NetworkServerService | None:
+        """The network server, if there is one."""
+        return self.lorawan.service if self.lorawan else None
+
+    @property
+    def failing(self) -> frozenset[str]:
+        """Parts that do not run."""
+        return frozenset(part.name for part in self.parts if part.state == "waiting")
+
+    async def restart(self, part: str) -> None:
+        """Start a part anew, the others go on. Raises KeyError."""
+        self._over.note("part.restarted", what=part)
+        await self._supervisor.restart(part)
 
     @property
     def acts(self) -> Sequence[Act]:
@@ -370,6 +428,11 @@ class Agent:
         if corrected:
             for outbox in self._outboxes():
                 outbox.again()
+
+    @property
+    def modbus(self) -> Sequence[ModbusSource]:
+        """The wired buses."""
+        return self._modbus
 
     @property
     def parts(self) -> Sequence[PartHealth]:

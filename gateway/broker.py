@@ -50,6 +50,13 @@ def port_is_free(address: str, *, udp: bool = False) -> bool:
     return True
 
 
+def local_url(bind: str) -> str:
+    """Where clients on this machine find a broker that listens on `bind`."""
+    host, port = split_address(bind)
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"mqtt://[{host}]:{port}" if ":" in host else f"mqtt://{host}:{port}"
+
+
 class LocalBroker:
     """A broker as a child process."""
 
@@ -62,9 +69,7 @@ class LocalBroker:
     @property
     def url(self) -> str:
         """Where clients on this machine find it."""
-        host, port = split_address(self._settings.bind)
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
-        return f"mqtt://[{host}]:{port}" if ":" in host else f"mqtt://{host}:{port}"
+        return local_url(self._settings.bind)
 
     async def start(self) -> None:
         """Start it and wait until it answers. Raises BrokerError."""

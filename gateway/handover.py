@@ -16,6 +16,7 @@ from gateway.ledger.ledger import Ledger
 from gateway.ledger.retention import Retention
 from gateway.ledger.schema import LedgerFullError
 from gateway.model import Accept, Reading
+from gateway.remote.envelope import Command
 from gateway.remote.trials import Trials
 
 log = logging.getLogger("tukad.agent")
@@ -36,7 +37,7 @@ class Changes(Protocol):
         """The configuration in force, as TOML."""
         ...
 
-    async def propose(self, text: str, by: str, reason: str, failing: frozenset[str]) -> int:
+    async def propose(self, text: str, ask: Command, failing: frozenset[str]) -> int:
         """Check a configuration, put it on trial and switch to it soon; returns its version.
 
         `failing` are the parts that fail already: the trial must not add to them.
@@ -59,6 +60,8 @@ class Handover:
         self.audit = audit
         self.changes = changes
         self.held: list[Reading] = []
+        self.answers: list[tuple[str, bytes]] = []  # topic and payload, for the next agent
+        self.answered: dict[bytes, tuple[str, bytes]] = {}  # message -> topic and answer
         self.lost = 0
         self.ledger: Ledger | None = None
         self._key: object = None

@@ -6,9 +6,11 @@ from importlib.metadata import version
 from typing import Protocol
 
 from gateway.acts.part import Act
+from gateway.auditlog import AuditLog
 from gateway.clock import WallClock, now_ms
 from gateway.ledger.ledger import Ledger
 from gateway.model import Fault, Health, PartHealth
+from gateway.remote.desk import Desk
 from gateway.rules.engine import Rules
 from gateway.sinks.mqtt import MqttSink
 from gateway.sources.backfill import Backfill
@@ -22,9 +24,15 @@ class Parts(Protocol):
     ledger: Ledger
     rules: Rules
     mqtt: MqttSink | None
-    modbus: list[ModbusSource]
+    desk: Desk | None
+    audit: AuditLog
     lorawan: LorawanSource | None
     backfill: Backfill | None
+
+    @property
+    def modbus(self) -> Sequence[ModbusSource]:
+        """The wired buses."""
+        ...
 
     @property
     def parts(self) -> Sequence[PartHealth]:
@@ -103,6 +111,10 @@ class Monitor:
         if agent.backfill is not None:
             found["backfill_requests"] = agent.backfill.requests
             found["backfill_given_up"] = agent.backfill.given_up
+        if agent.desk is not None:
+            counters = agent.desk.counters
+            found |= {f"remote_{name}": getattr(counters, name) for name in counters.__slots__}
+        found["audit_entries"] = agent.audit.number
         found["clock_steps"] = self._clock.steps
         for act in agent.acts:
             for name, value in act.counters().items():
@@ -121,6 +133,9 @@ class Monitor:
             found["ledger.dropped_unsent", "ledger"] = f"{count} readings lost to ledger.max_mb"
         if ledger.counters.quarantined:
             found["ledger.broken", "ledger"] = "the database was broken; the card may be worn"
+        if agent.audit.error:
+            lost = f"; {agent.audit.lost} entries lost" if agent.audit.lost else ""
+            found["audit.disk", "audit"] = f"{agent.audit.error}{lost}; free some space"
         if agent.mqtt is not None and not agent.mqtt.connected_to:
             found["mqtt.offline", "mqtt"] = agent.mqtt.last_error or "not connected yet"
         for source in agent.modbus:

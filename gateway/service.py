@@ -26,6 +26,7 @@ class Supervisor:
     """Runs named parts and restarts them one by one."""
 
     def __init__(self) -> None:
+        self._parts: dict[str, Callable[[], Awaitable[None]]] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._health: dict[str, PartHealth] = {}
 
@@ -37,6 +38,7 @@ class Supervisor:
     def start(self, parts: Mapping[str, Callable[[], Awaitable[None]]]) -> None:
         """Start parts; each runs until `stop`."""
         for name, part in parts.items():
+            self._parts[name] = part
             self._set(name, "starting", 0, "")
             self._tasks[name] = asyncio.create_task(self._keep(name, part), name=name)
 
@@ -47,11 +49,20 @@ class Supervisor:
         for name in chosen:
             self._set(name, "stopped", self._health[name].restarts, "")
 
+    async def restart(self, name: str) -> None:
+        """End a part and start it anew. Raises KeyError when it does not run here."""
+        part = self._parts[name]
+        restarts = self._health[name].restarts
+        await self.stop(name)
+        self.start({name: part})
+        log.warning("part.restarted name=%s", name)
+        self._set(name, "starting", restarts + 1, "")
+
     def _set(self, name: str, state: str, restarts: int, detail: str) -> None:
         self._health[name] = PartHealth(name=name, state=state, restarts=restarts, detail=detail)
 
     async def _keep(self, name: str, part: Callable[[], Awaitable[None]]) -> None:
-        restarts = 0
+        restarts = self._health[name].restarts
         pause_s = _PAUSE_S[0]
         while True:
             started = time.monotonic()

@@ -1,9 +1,9 @@
 """`tukad gateway`: run the agent, check its configuration, look at it, audit its ledger."""
 
 import asyncio
+import importlib
 import json
 import logging
-import signal
 import sqlite3
 import sys
 from pathlib import Path
@@ -13,13 +13,10 @@ import rich_click as click
 from rich.console import Console
 from rich.table import Table
 
-from gateway.agent import Agent, StartError, problems
 from gateway.config import EXIT_CONFIG, ConfigError
 from gateway.ledger.audit import audit
 from gateway.settings import Loaded, describe, load
 from gateway.status import ask_health
-
-log = logging.getLogger("tukad.config")
 
 CONFIG = click.argument("config", type=click.Path(path_type=Path))
 
@@ -37,7 +34,33 @@ def _load(config: Path) -> Loaded:
         fail(str(error), EXIT_CONFIG)
 
 
-@click.group()
+# Commands of other modules, imported only when they are used: name -> "module:attribute".
+MORE = {
+    "auditlog": "gateway.cli.remote:auditlog",
+    "cap-ack": "gateway.acts.cap_command:cap_ack",
+    "cap-key": "gateway.acts.cap_command:cap_key",
+    "cap-list": "gateway.acts.cap_command:cap_list",
+    "cap-verify": "gateway.acts.cap_command:cap_verify",
+    "confirm": "gateway.cli.remote:confirm",
+    "key": "gateway.cli.remote:key",
+    "send": "gateway.cli.remote:send",
+}
+
+
+class _Group(click.RichGroup):
+    """The commands of this module and of `MORE`."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted({*super().list_commands(ctx), *MORE})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in MORE:
+            return super().get_command(ctx, cmd_name)
+        module, _, attribute = MORE[cmd_name].partition(":")
+        return getattr(importlib.import_module(module), attribute)
+
+
+@click.group(cls=_Group)
 def gateway() -> None:
     """The agent on the Pi: sources, ledger, alarms, MQTT."""
 
@@ -47,6 +70,10 @@ def gateway() -> None:
 @click.option("-v", "--verbose", is_flag=True, help="Log what each part does.")
 def run(config: Path, verbose: bool) -> None:
     """Run the agent until SIGTERM or Ctrl-C; SIGHUP reads the configuration again."""
+    # The agent and all its libraries: other commands start without them.
+    from gateway.agent import StartError
+    from gateway.process import Process
+
     loaded = _load(config)
     logging.basicConfig(
         level=logging.DEBUG if verbose else logging.INFO,
@@ -57,49 +84,11 @@ def run(config: Path, verbose: bool) -> None:
     for noisy in ("asyncio", "pymodbus", "websockets"):
         logging.getLogger(noisy).setLevel(logging.WARNING if verbose else logging.CRITICAL)
     try:
-        asyncio.run(_run(loaded))
+        asyncio.run(Process(loaded).run())
     except StartError as error:
         fail(str(error))
     except ConfigError as error:
         fail(str(error), EXIT_CONFIG)
-
-
-async def _run(loaded: Loaded) -> None:
-    """Until SIGTERM or SIGINT; SIGHUP takes up the file again.
-
-    A file that is wrong changes nothing; a configuration with which the agent cannot start is
-    given up for the one before. What is stored or under way is not touched by either.
-    """
-    loop = asyncio.get_running_loop()
-    file = loaded.file
-    previous: Loaded | None = None
-    while True:
-        stop = asyncio.Event()
-        chosen: list[Loaded] = []
-
-        def reload(stop: asyncio.Event = stop, chosen: list[Loaded] = chosen) -> None:
-            try:
-                chosen.append(load(file))
-            except ConfigError as error:
-                log.error("config.refused error=%r; the present one goes on", str(error))
-            else:
-                log.info("config.reload file=%s", file)
-                stop.set()
-
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stop.set)
-        loop.add_signal_handler(signal.SIGHUP, reload)
-        try:
-            await Agent(loaded).run(stop)
-        except (StartError, ConfigError) as error:
-            if previous is None:
-                raise
-            log.error("config.reverted error=%r", str(error))
-            loaded, previous = previous, None
-            continue
-        if not chosen:
-            return
-        previous, loaded = loaded, chosen[-1]
 
 
 @gateway.command()
@@ -112,6 +101,8 @@ def check(config: Path, quiet: bool) -> None:
         for key, value, origin in describe(loaded):
             line = f"{key} = {value}"
             click.echo(click.style(f"{line}  (default)", dim=True) if origin == "default" else line)
+    from gateway.agent import problems
+
     found = problems(loaded, loaded.settings.gateway.data_dir)
     for line in found:
         click.echo(f"would not start now: {line}", err=True)

@@ -85,7 +85,7 @@ def _find(old: dict[str, Any], key: str, value: object) -> tuple[list[_Table], s
             return path, name
         inner = _get(table, name)
         if inner is None and not path and place is None and value is not None:
-            table, inner = {name: {}}, {}  # a section that the file does not have yet
+            inner = dict[str, Any]()  # a section that the file does not have yet
         if isinstance(inner, list):
             items = cast("list[Any]", inner)
             index = next((n for n, one in enumerate(items) if _is(one, n, place)), None)

@@ -49,6 +49,11 @@ class Messages:
     # For the sink
 
     @property
+    def is_empty(self) -> bool:
+        """Nothing waits."""
+        return not self._waiting
+
+    @property
     def topics(self) -> list[str]:
         """What to subscribe to, in full."""
         return [self.prefix + topic for topic in self._handlers]

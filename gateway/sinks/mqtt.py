@@ -136,11 +136,15 @@ class MqttSink:
         return wrong
 
     async def drain(self, timeout_s: float) -> bool:
-        """Wait until live readings and alarms are confirmed, for at most timeout_s seconds."""
+        """Wait until readings in memory, alarms and messages are confirmed, at most timeout_s."""
         deadline = time.monotonic() + timeout_s
-        while not self.outbox.is_empty and time.monotonic() < deadline and self.connected_to:  # noqa: ASYNC110  any of four things may end it
+        while not self._is_drained and time.monotonic() < deadline and self.connected_to:  # noqa: ASYNC110  any of four things may end it
             await asyncio.sleep(0.02)
-        return self.outbox.is_empty
+        return self._is_drained
+
+    @property
+    def _is_drained(self) -> bool:
+        return self.outbox.is_empty and self._messages.is_empty
 
     def _note(self, url: str, error: str) -> None:
         self.counters.failures += 1
