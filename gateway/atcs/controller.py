@@ -45,6 +45,10 @@ class Inputs:
     wall: Wall | None = None
     reset: bool = False
     """Somebody at the cabinet clears a fault."""
+    monitor: bool = False
+    """The conflict monitor holds the cabinet in flash: it waits for all red."""
+    fault: str = ""
+    """What makes flash necessary: lost inputs or outputs, a red lamp that does not burn."""
 
 
 @dataclass(slots=True)
@@ -100,6 +104,7 @@ class Controller:
         self.advance_was = False
         self._events: list[Event] = []
         self._phases = PhaseLog(plan, now_ms)
+        self._red_ms = plan.junction.startup_red_s * 1000
         self.overdue = -1
         self.wanted = 0
         """The movements that should be green, by the last decision."""
@@ -112,9 +117,9 @@ class Controller:
         """Add an event at the present tick."""
         self._events.append(Event(self.now_ms, code, parameter, note))
 
-    def report_stage(self, sensor: str, stage: int) -> None:
-        """A flood sensor's stage, as the gateway has just measured it."""
-        self.closures.report(sensor, stage, self.now_ms)
+    def report_stage(self, sensor: str, stage: int, age_ms: int = 0) -> None:
+        """A flood sensor's stage, as the gateway measured it `age_ms` ago."""
+        self.closures.report(sensor, stage, self.now_ms - age_ms)
 
     def request(self, vehicle: str, preempt: str, eta_s: float, vehicle_class: str = "") -> bool:
         """An emergency vehicle will be here in `eta_s`; False if it may not ask.
@@ -188,8 +193,10 @@ class Controller:
                     code = e.PHASE_OMIT_ON if closed >> i & 1 else e.PHASE_OMIT_OFF
                     self.log(code, i + 1, "flood")
             sequencer.closed = closed
+        if inputs.fault and self.mode != "fault":
+            self._fail(inputs.fault)
         if self.mode == "fault":
-            if not inputs.reset:
+            if not inputs.reset or inputs.fault:
                 return 0
             self._enter("start")
             self.kernel.flash("start-up")
@@ -217,9 +224,19 @@ class Controller:
                     "panel" if by_panel else pattern,
                 )
             return 0
-        if self.mode == "red":
-            if now_ms - self.since_ms < self.plan.junction.startup_red_s * 1000:
+        if self.mode == "monitor":
+            if inputs.monitor:
                 return 0
+            self.log(e.UNIT_FLASH, e.NOT_FLASH, "monitor")
+            self._enter("red")
+        if self.mode == "red" and now_ms - self.since_ms < self._red_ms:
+            return 0
+        if inputs.monitor:
+            # It closes its relay on all red only, so all red is what it gets.
+            self.log(e.UNIT_FLASH, e.MMU_FLASH, "monitor")
+            self._enter("monitor")
+            return 0
+        if self.mode == "red":
             self._begin(now_ms)
         if inputs.panel == ALL_RED:
             if self.mode != "all red":

@@ -22,6 +22,8 @@ TEXT: dict[str, tuple[str, str]] = {
     "flash": ("Kedip", "Flash"),
     "all red": ("Semua merah (panel)", "All red (panel)"),
     "preempt": ("Prioritas kendaraan darurat", "Emergency vehicle priority"),
+    "monitor": ("Monitor konflik: kedip", "Conflict monitor: flash"),
+    "manual": ("Manual (panel)", "Manual (panel)"),
     "fault": ("GANGGUAN: kedip sampai direset", "FAULT: flash until reset"),
 }
 """Mode to what a screen says, Indonesian and English."""

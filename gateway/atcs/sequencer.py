@@ -62,6 +62,8 @@ class Sequencer:
         self.blocked = 0
         """Movements whose way out is full: they get no extension."""
         self._gap = True
+        self.recall_all = False
+        """A central wants everybody called all the time."""
 
     def _where(self, test: Callable[[Movement], bool]) -> int:
         return sum(1 << i for i, m in enumerate(self.plan.movement) if test(m))
@@ -102,6 +104,8 @@ class Sequencer:
         """Turn detections into calls: locked in red, forgotten at green."""
         red = ~kernel.green
         free = present & ~self.locking
+        if self.recall_all:
+            self.call_all()
         self.calls |= (present | pressed | suspect | self.recall) & red
         # A call that does not lock lives only while the vehicle is there.
         forget = ~self.locking & ~free & ~self.recall & ~suspect & ~self.peds

@@ -60,9 +60,10 @@ def test_flash_panel_and_flood_from_every_state() -> None:
         (Inputs(panel=MANUAL, detectors=1), (("s", 0),)),
         (Inputs(panel=MANUAL, advance=True), ()),
         (Inputs(panel=ALL_RED), ()),
+        (Inputs(monitor=True, detectors=3), ()),
     ]
     report = explore(plan, choices, states_max=60_000)
-    assert {"plan", "flash", "all red", "red"} <= report.modes
+    assert {"plan", "flash", "all red", "red", "monitor"} <= report.modes
     assert report.greens == 0b11
 
 
