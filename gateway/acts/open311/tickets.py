@@ -45,7 +45,8 @@ class Ticket:
     request_id: str = ""
     token: str = ""
     due_ms: int = 0
-    failures: int = 0
+    failures: int = 0  # in a row
+    posts: int = 0  # how often it was sent: the server may have it
     problem: str = ""
     is_found: bool = False  # the server was asked for it since the last POST
     ended_ms: int = 0
@@ -123,7 +124,7 @@ class Tickets:
 
     def _over(self, one: Ticket, now_ms: int) -> None:
         one.ended_ms = now_ms
-        if one.state == WANT and not one.failures and not one.is_found:
+        if one.state == WANT and not one.posts:
             one.state = DONE  # the city never heard of it
         elif one.state in (WANT, TOKEN):
             one.is_found = False  # was it taken? Only a look can tell
@@ -171,7 +172,7 @@ class Tickets:
     def posting(self, one: Ticket) -> None:
         """A POST is about to go out: from now on the server may have it."""
         one.is_found = False
-        one.failures += 1
+        one.posts += 1
 
     def accepted(self, one: Ticket, request_id: str, token: str, now_ms: int) -> None:
         """The server took it: with a number, or a token for one."""
@@ -205,7 +206,7 @@ class Tickets:
 
     def _anew(self, one: Ticket, now_ms: int) -> None:
         one.state, one.request_id, one.token, one.update = WANT, "", "", ""
-        one.is_found, one.closed_by_staff_ms, one.due_ms = False, 0, now_ms
+        one.is_found, one.closed_by_staff_ms, one.due_ms, one.posts = False, 0, now_ms, 0
         one.number += 1
 
     def closed(self, one: Ticket) -> None:
@@ -215,12 +216,13 @@ class Tickets:
     def failed(self, one: Ticket, problem: str, now_ms: int, *, patient: bool = False) -> None:
         """It did not work; `patient` where only a person can mend it."""
         one.problem = problem
-        one.failures = min(one.failures + (one.state != WANT), 30)
+        one.is_found = False
+        one.failures = min(one.failures + 1, 30)
         longest = self.settings.retry_max_s
-        pause = longest if patient else min(longest, self.settings.retry_s * 2**one.failures)
+        pause = (
+            longest if patient else min(longest, self.settings.retry_s * 2 ** (one.failures - 1))
+        )
         one.due_ms = now_ms + round(1000 * pause)
-        if one.state == WANT:
-            one.failures = max(one.failures, 1)
 
     def refused_close(self, one: Ticket) -> None:
         """The server has no such update: it is closed here, and looked at like a plain one's."""
