@@ -1,16 +1,20 @@
 """The commands an operator types, and the whole agent with its alarms killed in between."""
 
 import asyncio
+import dataclasses
 import json
 import re
 import signal
 import sqlite3
+import tomllib
 from pathlib import Path
 
 from click.testing import CliRunner, Result
 
+from gateway.acts.cap.settings import Area, CapSettings, GaugeSettings, ReceiverSettings
 from gateway.acts.cap.signing import read_pin
 from gateway.acts.cap_command import COMMANDS
+from gateway.config import Place, build
 from gateway.model import RAISED
 from tests.gateway.acts.cap.world import (
     Receiver,
@@ -24,6 +28,7 @@ from tests.gateway.acts.cap.world import (
 )
 from tests.gateway.peers import ModbusPeer, free_port, running
 
+ROOT = Path(__file__).parents[4]
 PROFILE = Path(__file__).parents[2] / "counter.toml"
 
 
@@ -113,6 +118,27 @@ def test_rubbish_among_the_acknowledgements_is_cleared_away(tmp_path: Path) -> N
             assert len(act.messages) == 2
 
     asyncio.run(scenario())
+
+
+def test_the_documented_sections_are_accepted() -> None:
+    """The example file's section as it stands there, and the first one of the page."""
+    example = (ROOT / "deploy" / "gateway.example.toml").read_text()
+    section = example.partition("\n# [cap]\n")[2].split("\n\n")[0]
+    lines = ["[cap]", *(line.removeprefix("# ") for line in section.splitlines())]
+    cap = build(CapSettings, tomllib.loads("\n".join(lines))["cap"], Place(Path("example")))
+    assert [one.name for one in cap.receiver] == ["112", "damapancana"]
+    for cls in (CapSettings, Area, GaugeSettings, ReceiverSettings):
+        for field in dataclasses.fields(cls):
+            assert any(line.startswith(field.name) for line in lines) or field.name in (
+                "area",
+                "gauge",
+                "receiver",
+            ), field.name
+    page = (ROOT / "docs" / "alerts.md").read_text()
+    block = page.partition("    [cap]\n")[2].partition("\n\n`deploy/")[0]
+    text = "\n".join(line.removeprefix("    ") for line in ["[cap]", *block.splitlines()])
+    cap = build(CapSettings, tomllib.loads(text)["cap"], Place(Path("page")))
+    assert cap.receiver[0].next == cap.receiver[1].name
 
 
 def test_the_agent_killed_and_started_again_has_one_alert(tmp_path: Path) -> None:
