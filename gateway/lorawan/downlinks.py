@@ -276,7 +276,7 @@ class Downlinks:
         ]
         more = len([one for one in device.queue if one.f_cnt < 0]) > 1
         content = _Content(b"", [], item, more, [window])
-        outgoing = Outgoing(device, b"", [window], ranked, now.mono_ms, "class_c", False)
+        outgoing = Outgoing(device, b"", [window], ranked, now.mono_ms, "class_c")
         self._build(outgoing, session, content, 0, -1, now)
 
     def hush(self, device: Device, heard: Heard, rx1_delay_ms: int) -> None:

@@ -1,8 +1,8 @@
 """Airtime of the gateways: `AirtimeBudget`, at most a share of any hour on the air.
 
 A limit applies to each gateway and sub-band (ERC/REC 70-03 for EU868, 1 % for AS923). The last
-quarter of the budget is kept for acknowledgements, joins and MAC commands, so that application
-downlinks cannot make a gateway mute.
+quarter of the budget is kept for acknowledgements, joins, MAC commands and class C, which is sirens
+and signs, so that other application downlinks cannot make a gateway mute.
 """
 
 from collections import deque

@@ -22,6 +22,7 @@ from gateway.lorawan.joins import Joins
 from gateway.lorawan.model import DownlinkReport, GatewayStatus, LorawanStatus
 from gateway.lorawan.queues import Queues
 from gateway.lorawan.radio import Instant, Outcome, RadioFrame
+from gateway.lorawan.registry import Device
 from gateway.lorawan.sessions import SessionStore, Undelivered
 from gateway.lorawan.state import State
 from gateway.lorawan.station import StationFrontEnd, StationOutput
@@ -72,6 +73,7 @@ class NetworkServer:
         self._udp = UdpFrontEnd(config.gateways, config.antenna_gain_dbi, token)
         self._station = StationFrontEnd(config, self._state.plan)
         self._tick_ms = now.mono_ms
+        self._tended_ms = now.mono_ms  # when class C devices were last looked at
         self._seen = now  # when the wall clock was last compared
         self._counters_ms = now.mono_ms
         self._saved_counters: dict[str, int] = store.counters()
@@ -173,13 +175,26 @@ class NetworkServer:
         for heard in self._collector.due(now):
             self._heard(heard, now)
         self._guard(lambda: self._downlinks.step(now))
+        for device in self._class_c(self._tended_ms):
+            if device.free_ms <= now.mono_ms:
+                self._guard(lambda device=device: self._downlinks.tend(device, now))
+        self._tended_ms = now.mono_ms
         if now.mono_ms >= self._tick_ms:
             self._tick_ms = now.mono_ms + TICK_MS
             self._guard(lambda: self._tick(now))
         return self._end(out, now)
 
+    def _class_c(self, after_ms: int) -> list[Device]:
+        """Class C devices with downlinks that may leave at a moment later than `after_ms`."""
+        return [
+            one
+            for one in self._state.registry
+            if one.queue and one.record.device_class == "C" and one.free_ms > after_ms
+        ]
+
     def _deadline_ms(self) -> int:
         times = (
+            min((one.free_ms for one in self._class_c(self._tended_ms)), default=None),
             self._collector.deadline_ms(),
             self._downlinks.deadline_ms(),
             self._udp.deadline_ms(),

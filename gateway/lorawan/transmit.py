@@ -13,6 +13,8 @@ from gateway.lorawan.radio import SENT, Instant, Outcome, RadioFrame, Transmissi
 from gateway.lorawan.records import LoggedFrame
 from gateway.lorawan.state import InFlight, Outgoing, State, usable
 
+_AGAIN_MS = 150  # a class C frame that found the gateway busy sending
+
 
 class Transmitter:
     """Chooses the gateway, keeps the airtime account, follows outcomes."""
@@ -123,6 +125,8 @@ class Transmitter:
         again = replace(outgoing, windows=windows, what="retry")
         if windows and outgoing.ranked and self.emit(again, now):
             return
+        if transmission.is_class_c:
+            outgoing.device.free_ms = now.mono_ms + _AGAIN_MS
         if outgoing.item is not None:
             self._queues.again(outgoing.device, outgoing.item)
 
