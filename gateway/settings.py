@@ -14,6 +14,8 @@ from typing import Any, cast
 from gateway.acts.ais.settings import AisSettings
 from gateway.acts.assets import AssetsSettings
 from gateway.acts.cap.settings import CapSettings
+from gateway.acts.geojson import GeojsonSettings
+from gateway.acts.gtfs import GtfsSettings
 from gateway.acts.open311.settings import Open311Settings
 from gateway.acts.sensorthings.settings import SensorThingsSettings
 from gateway.acts.siren.settings import SirenSettings
@@ -124,6 +126,10 @@ class Settings:
     junction: tuple[JunctionSettings, ...] = setting((), doc="signal controllers of this gateway")
     siren: SirenSettings | None = setting(None, doc="sirens, by gauge and level")
     ais: AisSettings | None = setting(None, doc="boats and gauges on chart plotters")
+    geojson: GeojsonSettings | None = setting(None, doc="layers for a GIS")
+    gtfs: GtfsSettings | None = setting(
+        None, doc="the fleet and flooded roads for journey planners"
+    )
     sensorthings: SensorThingsSettings | None = setting(None, doc="push to a SensorThings server")
     watch: WatchSettings = field(default_factory=WatchSettings)
     open311: Open311Settings | None = setting(None, doc="fault tickets by Open311 GeoReport v2")

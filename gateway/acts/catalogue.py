@@ -1,5 +1,7 @@
 """Which acts a configuration asks for: `open_acts`. Each is imported only where it is used."""
 
+import sys
+
 from gateway.acts.part import Act, Context
 
 
@@ -14,6 +16,14 @@ def open_acts(context: Context) -> list[Act]:
         from gateway.acts.cap.act import CapAct
 
         acts.append(CapAct(context, context.settings.cap))
+    if context.settings.geojson is not None:
+        from gateway.acts.geojson import GeojsonAct
+
+        acts.append(GeojsonAct(context.settings.geojson, context))
+    if context.settings.gtfs is not None:
+        from gateway.acts.gtfs import GtfsAct
+
+        acts.append(GtfsAct(context.settings.gtfs, context))
     if context.settings.sensorthings is not None:
         from gateway.acts.sensorthings.act import SensorThingsAct
 
@@ -37,6 +47,11 @@ def open_acts(context: Context) -> list[Act]:
         from gateway.acts.siren.act import SirenAct
 
         acts.append(SirenAct(context.settings.siren, context))
+    if context.settings.junction or "gateway.acts.junction" in sys.modules:
+        # Also for none, once there was one: its process has to end.
+        from gateway.acts.junction import open_junctions
+
+        acts += open_junctions(context)
     return acts
 
 

@@ -116,7 +116,10 @@ class SensorThingsAct(Act):
         is_doubtful = False
         for one in stored:
             is_doubtful |= one.id <= self._doubt_to or one.id in self._doubtful
-            for name, value in self._values(one.reading).items():
+            values = self._values(one.reading)
+            if "lat_e5" in values and "lon_e5" in values:
+                self._entities.place(one.reading.device, values["lat_e5"], values["lon_e5"])
+            for name, value in values.items():
                 key = one.reading.device, one.reading.stream, name
                 rows[key].append((one.reading.time_ms, _components(one.reading, name, value)))
         streams: dict[Key, dict[str, Any]] = {}
@@ -226,6 +229,10 @@ class SensorThingsAct(Act):
             body["Datastream"] = {"@iot.id": stream["id"]}
             try:
                 await client.post(client.sets["Observations"], body)
+            except LinkError:
+                # Some servers answer 500 when the Datastream is not there.
+                await self._make_sure_of(client, stream)
+                raise
             except RefusedError as error:
                 if error.status not in _BAD_ROW:
                     raise

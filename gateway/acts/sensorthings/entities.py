@@ -52,6 +52,13 @@ class Entities:
         self.created = 0
         self.fresh: set[Key] = set()  # Datastreams that were empty when we made them
 
+    def place(self, device: str, lat_e5: int, lon_e5: int) -> None:
+        """Where a device was seen, for a Thing that has no place of its own.
+
+        Servers need a Location to make a FeatureOfInterest of.
+        """
+        self._places.setdefault(device, (lat_e5 / 1e5, lon_e5 / 1e5))
+
     async def load(self) -> None:
         """Read what an earlier run found, if it was on the same server."""
         state: Any = await self._ledger.read(lambda store: store.get_state(_STATE))
