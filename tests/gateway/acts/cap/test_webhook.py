@@ -4,11 +4,18 @@ import asyncio
 import hashlib
 import hmac
 import json
+import ssl
 import tomllib
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from pathlib import Path
 
 import httpx
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from gateway.acts.cap.outbox import ACKNOWLEDGED, Outbox
 from gateway.acts.cap.settings import CapSettings
@@ -49,6 +56,57 @@ def test_a_receiver_that_fails_gets_it_until_it_answers(tmp_path: Path, fault: s
                 assert head["x-tukad-signature"] == f"sha256={wanted}"
                 check(json.loads(body)["cap"].encode(), world.pin)
             assert receiver.types() == ["Alert"]
+
+    asyncio.run(scenario())
+
+
+def certificate_for(address: str, path: Path) -> Path:
+    """A key and a self-signed certificate of an address in one file."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "112")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(
+            x509.SubjectAlternativeName([x509.IPAddress(ip_address(address))]), critical=False
+        )
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    secret = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    path.write_bytes(secret + made.public_bytes(Encoding.PEM))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("address", "is_known", "is_good"),
+    [("127.0.0.1", True, True), ("127.0.0.1", False, False), ("10.0.0.1", True, False)],
+)
+def test_a_receiver_must_be_who_its_certificate_says(
+    tmp_path: Path, address: str, is_known: bool, is_good: bool
+) -> None:
+    async def scenario() -> None:
+        pem = certificate_for(address, tmp_path / "112.pem")
+        receiver = Receiver()
+        receiver.tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        receiver.tls.load_cert_chain(pem)
+        async with serving(receiver):
+            more = "bearer_file = 'secret'\n" + ("ca_file = '112.pem'" if is_known else "")
+            world = World(tmp_path, receiver_section("112", receiver, more))
+            async with world.running() as act:
+                await act.handle(1, alarm(RAISED, 3))
+                if is_good:
+                    await until(lambda: receiver.types() == ["Alert"])
+                else:
+                    await until(lambda: ("cap.waiting", "112") in act.faults())
+                    assert "certificate" in act.faults()["cap.waiting", "112"].lower()
+                    assert receiver.requests == []  # and no secret was shown
 
     asyncio.run(scenario())
 

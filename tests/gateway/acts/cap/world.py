@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import ssl
 import tomllib
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from pathlib import Path
@@ -173,15 +174,16 @@ class Receiver:
         self.requests: list[tuple[dict[str, str], bytes]] = []
         self.taken: list[str] = []  # identifiers, as the receiver understood them
         self.port = 0
+        self.tls: ssl.SSLContext | None = None
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/cap"
+        return f"http{'s' if self.tls else ''}://127.0.0.1:{self.port}/cap"
 
     async def start(self) -> None:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port, ssl=self.tls)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
