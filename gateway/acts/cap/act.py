@@ -52,7 +52,8 @@ class CapAct(Act):
         folder = context.file.parent  # a default is not yet a path from there
         self._signer = Signer.load(folder / settings.key_file, folder / settings.certificate)
         versions = {
-            name: one.version for name, one in context.settings.stages().items() if one.version
+            name: " ".join(word for word in (one.version, one.set_on, one.set_by) if word)
+            for name, one in context.settings.stages().items()
         }
         position = None
         if gateway.latitude_deg is not None and gateway.longitude_deg is not None:

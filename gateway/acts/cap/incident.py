@@ -156,7 +156,9 @@ def _status(alarm: Alarm, wanted: str) -> str:
         return "Test"
     if alarm.values.get("is_drill"):
         return "Exercise"
-    return wanted
+    topic = topic_of(alarm.kind)
+    is_ours = wanted == "Actual" and topic is not None and topic.name == "system"
+    return "System" if is_ours else wanted  # CAP: for the alerting network itself
 
 
 def alarm_key(alarm: Alarm) -> str:

@@ -111,7 +111,7 @@ def texts(draft: Draft, settings: CapSettings, site: Site, language: str) -> Tex
         instruction = _INSTRUCTIONS["over" if draft.msg_type == CANCEL else kind][one]
     prefix = _PREFIX.get(draft.status, ("", ""))[one]
     lines = [_line(member, one, is_over=draft.msg_type == CANCEL) for member in draft.members]
-    if draft.status != "Actual":
+    if draft.status in _PREFIX:
         lines.insert(0, ("Ini bukan keadaan darurat.", "This is not an emergency.")[one])
     if not draft.is_clock_set:
         lines.append(("Jam alat belum disetel.", "The clock of the gateway is not set.")[one])

@@ -172,6 +172,7 @@ def test_calls_for_help_and_dead_sirens_are_for_responders(signer: Signer) -> No
         "Restricted",
         "Public",
     ]
+    assert (text(siren, "status"), text(road, "status")) == ("System", "Actual")
     assert text(sos, "circle") == "-8.71234,115.26789 0.5"
     assert (text(siren, "category"), text(road, "category")) == ("Infra", "Transport")
 
