@@ -30,7 +30,7 @@ from gateway.lorawan.service import NetworkServerService, open_service
 from gateway.model import Alarm, Health, PartHealth, Reading
 from gateway.remote.commands import offer_all
 from gateway.remote.desk import Desk
-from gateway.rules.catalogue import pair_rules, stage_rules
+from gateway.rules.catalogue import forecaster, pair_rules, stage_rules
 from gateway.rules.engine import Rules
 from gateway.rules.events import EventRule
 from gateway.rules.quality import QualityTests
@@ -101,6 +101,7 @@ class Agent:
             SilenceRule(settings.intervals_s(), settings.alarm.silent_after, site, tick_ms()),
             pair_rules(stages, self._file),
             Thresholds(stages, self._publish_thresholds),
+            forecaster(settings.alarm, stages, self._file),
         )
         self._times = TimeKeeper(boot_id())
         self._quality = QualityTests(settings.quality())
@@ -344,10 +345,10 @@ class Agent:
     async def _start_broker(self) -> tuple[str, ...]:
         urls = self.settings.mqtt.url
         if urls[0] not in (EMBEDDED, MOSQUITTO):
+            await self._over.close_broker()
             return urls
-        self._broker = LocalBroker(urls[0], self.settings.broker, self._folder)
         try:
-            await self._broker.start()
+            self._broker = await self._over.open_broker(urls[0], self.settings.broker, self._folder)
         except BrokerError as error:
             raise StartError(str(error)) from None
         return (self._broker.url,)
@@ -356,12 +357,12 @@ class Agent:
         sources = [source.name for source in self._sources()]
         running = [part.name for part in self._supervisor.health]
         await self._supervisor.stop(*(name for name in sources if name in running))
+        if self.desk is not None:
+            await self.desk.settle()
         if self.mqtt is not None and "mqtt" in running:
             await self.mqtt.drain(self.settings.gateway.drain_s)
         await self._supervisor.stop()
         await self._status.stop()
-        if self._broker is not None:
-            await self._broker.stop()
         if self.lorawan is not None:
             self.lorawan.service.close()
         for source in self._modbus:

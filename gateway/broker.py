@@ -71,6 +71,11 @@ class LocalBroker:
         """Where clients on this machine find it."""
         return local_url(self._settings.bind)
 
+    @property
+    def is_running(self) -> bool:
+        """Whether it was started and has not ended."""
+        return self._process is not None and self._process.returncode is None
+
     async def start(self) -> None:
         """Start it and wait until it answers. Raises BrokerError."""
         bind = self._settings.bind
@@ -100,7 +105,7 @@ class LocalBroker:
 
     async def run(self) -> None:
         """Until the broker ends, which is an error."""
-        if self._process is None or self._process.returncode is not None:
+        if not self.is_running:
             await self.start()
         assert self._process is not None
         code = await self._process.wait()

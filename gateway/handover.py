@@ -1,7 +1,8 @@
 """What one agent leaves to the next one of the same process when the configuration changes.
 
-The ledger stays open: on a full disk it could not be opened again. Readings that a source has and
-the disk has not are offered to the ledger by the next agent. The audit log goes on.
+The ledger stays open: on a full disk it could not be opened again. The broker of its own goes on
+when its settings did not change: the embedded one would forget its clients. Readings that a source
+has and the disk has not are offered to the ledger by the next agent. The audit log goes on.
 """
 
 import asyncio
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from gateway.auditlog import AuditLog
+from gateway.broker import LocalBroker
 from gateway.clock import now_ms
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.retention import Retention
@@ -18,6 +20,7 @@ from gateway.ledger.schema import LedgerFullError
 from gateway.model import Accept, Reading
 from gateway.remote.envelope import Command
 from gateway.remote.trials import Trials
+from gateway.sinks.settings import BrokerSettings
 
 log = logging.getLogger("tukad.agent")
 
@@ -61,10 +64,13 @@ class Handover:
         self.changes = changes
         self.held: list[Reading] = []
         self.answers: list[tuple[str, bytes]] = []  # topic and payload, for the next agent
-        self.answered: dict[bytes, tuple[str, bytes]] = {}  # message -> topic and answer
+        # By operator and number: the message, the answer's topic and the answer.
+        self.answered: dict[tuple[str, int], tuple[bytes, str, bytes]] = {}
         self.lost = 0
         self.ledger: Ledger | None = None
         self._key: object = None
+        self._broker: LocalBroker | None = None
+        self._broker_key: object = None
 
     def open_ledger(self, folder: Path, keep: Retention, sinks: Sequence[str]) -> Ledger:
         """The open ledger of this folder. Raises sqlite3.Error or OSError."""
@@ -86,6 +92,24 @@ class Handover:
         ledger, self.ledger = self.ledger, None
         if ledger is not None:
             ledger.close()
+
+    async def open_broker(self, kind: str, settings: BrokerSettings, folder: Path) -> LocalBroker:
+        """The running broker of this machine; the one before, if it is the same: its clients and
+        their sessions stay. Raises BrokerError."""
+        key = (kind, settings, folder)
+        if self._broker is not None and key == self._broker_key and self._broker.is_running:
+            return self._broker
+        await self.close_broker()
+        broker = LocalBroker(kind, settings, folder)
+        await broker.start()
+        self._broker, self._broker_key = broker, key
+        return broker
+
+    async def close_broker(self) -> None:
+        """End the broker; repeats are harmless."""
+        broker, self._broker = self._broker, None
+        if broker is not None:
+            await broker.stop()
 
     def leave(self, readings: Sequence[Reading]) -> None:
         """Readings that are not on disk yet; of too many the oldest go, and are counted."""

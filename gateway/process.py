@@ -82,6 +82,7 @@ class Process:
         finally:
             self._cancel_timer()
             self._over.note("agent.stopped", why=why)
+            await self._over.close_broker()
             await asyncio.to_thread(self._over.close)
             held.close()
 
@@ -313,8 +314,15 @@ class Process:
         """Answer the operator whose change it is."""
         if self._asked is None:
             return
-        body = answered(self._asked, is_ok, code, text, {"version": version})
-        self._over.answers.append((answer_topic(self._asked.operator), body))
+        ask = self._asked
+        topic, body = (
+            answer_topic(ask.operator),
+            answered(ask, is_ok, code, text, {"version": version}),
+        )
+        self._over.answers.append((topic, body))
+        known = self._over.answered.get((ask.operator, ask.number))
+        if known is not None:  # what came twice gets the last word
+            self._over.answered[ask.operator, ask.number] = (known[0], topic, body)
 
     def _cancel_timer(self) -> None:
         if self._timer is not None:

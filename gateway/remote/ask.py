@@ -1,6 +1,7 @@
 """The operator's side: `ask` sends a signed command and waits for its answer."""
 
 import asyncio
+import contextlib
 import json
 import time
 from collections.abc import Mapping
@@ -53,21 +54,35 @@ async def ask(
     )
     prefix = f"tukad/{way.site}/"
     topic = f"{prefix}answer/{way.operator}"
-    async with _client(way, at_ms) as client:
-        await client.subscribe(topic, 1)
-        await client.subscribe(f"{prefix}answer/unknown", 1)
-        await client.publish(f"{prefix}command", seal(command, way.key), 1)
-        try:
-            async with asyncio.timeout(wait_s):
-                async for message in client.messages:
-                    answer = _object(message.payload)
-                    if str(message.topic) != topic:
-                        if answer.get("code") in ("signature", "form"):
-                            return answer
-                    elif answer.get("number") == at_ms and answer.get("code") != "switching":
+    message = seal(command, way.key)
+
+    is_sent = False  # a broker that was reached once may go away and come back
+
+    async def once() -> dict[str, Any]:
+        async with _client(way, at_ms) as client:
+            await client.subscribe(topic, 1)
+            await client.subscribe(f"{prefix}answer/unknown", 1)
+            await client.publish(f"{prefix}command", message, 1)
+            nonlocal is_sent
+            is_sent = True
+            async for got in client.messages:
+                answer = _object(got.payload)
+                if str(got.topic) != topic:
+                    if answer.get("code") in ("signature", "form"):
                         return answer
-        except TimeoutError:
-            pass
+                elif answer.get("number") == at_ms and answer.get("code") != "switching":
+                    return answer
+        raise aiomqtt.MqttError("the connection ended")
+
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(wait_s):
+            while True:
+                try:
+                    return await once()
+                except (aiomqtt.MqttError, OSError):
+                    if not is_sent:
+                        raise
+                await asyncio.sleep(0.3)  # the very same message again gets the same answer
     raise NoAnswerError(
         f"no answer from site {way.site} within {wait_s:g} s; is it online, and has it a [remote]"
         " section? A command that was not taken is not kept"

@@ -12,6 +12,7 @@ twice: the very same message again gets the very same answer again.
 """
 
 import asyncio
+import contextlib
 import inspect
 import json
 import logging
@@ -41,6 +42,7 @@ _WAITING_MAX = 32
 _KNOWN_MAX = 32
 _FORGED_PER_MIN = 10  # so many forged messages are answered and logged; the rest is counted
 _HANDLER_S = 60.0
+_SETTLE_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,8 @@ class Desk:
         self._offers: dict[str, Offer] = {}
         self._asks: dict[str, tuple[str, AskHandler, str]] = {}
         self._forged: list[float] = []
+        self._is_idle = asyncio.Event()
+        self._is_idle.set()
         self.counters = Counters()
         messages.subscribe("command", self._take)
 
@@ -111,7 +115,17 @@ class Desk:
             self._messages.publish(*self._over.answers.pop(0))
         while True:
             message = await self._waiting.get()
-            await self._do(message)
+            self._is_idle.clear()
+            try:
+                await self._do(message)
+            finally:
+                self._is_idle.set()
+
+    async def settle(self) -> None:
+        """Wait, a little, until the command in hand is answered."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_SETTLE_S):
+                await self._is_idle.wait()
 
     def publish_config(self) -> None:
         """Say which configuration is in force."""
@@ -143,14 +157,14 @@ class Desk:
     # One command
 
     async def _do(self, message: bytes) -> None:
-        known = self._over.answered.get(message)
-        if known is not None:
-            self._messages.publish(*known)
-            return
         try:
             command, operator = self._gate.open(message)
         except Refused as refusal:
             self._forgery(refusal, len(message))
+            return
+        known = self._over.answered.get((operator.name, command.number))
+        if known is not None and known[0] == message:
+            self._messages.publish(*known[1:])
             return
         is_ok, code, text = True, "done", ""
         result: Mapping[str, Any] = {}
@@ -174,9 +188,11 @@ class Desk:
             )
         if code != "replayed":
             # A replay is counted and logged, but must not fill the audit log.
-            await asyncio.to_thread(self._note, command, operator, code, text)
+            noting = asyncio.to_thread(self._note, command, operator, code, text)
+            await asyncio.shield(asyncio.ensure_future(noting))
         answer = (answer_topic(operator.name), answered(command, is_ok, code, text, result))
-        self._remember(message, answer)
+        if code != "replayed":
+            self._remember(command, message, answer)
         self._messages.publish(*answer)
         if command.command.startswith("config."):
             self.publish_config()
@@ -248,9 +264,9 @@ class Desk:
             refused=text,
         )
 
-    def _remember(self, message: bytes, answer: tuple[str, bytes]) -> None:
+    def _remember(self, command: Command, message: bytes, answer: tuple[str, bytes]) -> None:
         known = self._over.answered
-        known[message] = answer
+        known[command.operator, command.number] = (message, *answer)
         while len(known) > _KNOWN_MAX:
             del known[next(iter(known))]
 
