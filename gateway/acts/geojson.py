@@ -179,7 +179,9 @@ class GeojsonAct(PublishedAct):
             call = self.picture.call(device, now_ms)
             if position is None:
                 continue
-            if call is None and now_ms - position.time_ms > self._settings.expire_s * 1000:
+            # A coarse position carries a coarse time, up to ten minutes too old.
+            expire_ms = self._settings.expire_s * 1000 + (600_000 if position.cell_e5 else 0)
+            if call is None and now_ms - position.time_ms > expire_ms:
                 continue
             properties = {"site": self._site, "name": device, **_motion(position)}
             if call is not None:
