@@ -15,6 +15,7 @@ from firmware.apps.backfill import Backfill
 from firmware.apps.flood_log import FloodScratch, fill_ring
 from firmware.apps.gauges import Gauges, Probe
 from firmware.apps.rainfall import Rainfall
+from firmware.apps.watch import LOOK_MS, Watch
 from firmware.boards import Board
 from firmware.clock import SOURCE_NONE
 from firmware.drivers.contact import Contact
@@ -97,6 +98,7 @@ class FloodApp(App):
         self._slot_s = 0  # the slot of the reading being taken
         self._again = 0
         self._again_ms = now_ms
+        self._watch = Watch(settings)
         self._is_heard = True  # the last reading was one
         self._has_news = False
         self._reported_s = -_REPORT_NOW_S  # uptime of the last frame
@@ -120,21 +122,49 @@ class FloodApp(App):
 
     def step(self, now_ms: int) -> None:
         """Sample when it is time, unless the radio's windows are open."""
-        self._gauges.step(now_ms)
+        gauges = self._gauges
+        gauges.step(now_ms)
         if self.wired is not None:
             self.wired.step(now_ms)
         self._count_rain(now_ms)
-        if self._gauges.is_done:
+        if gauges.is_done and gauges.is_look and not self._is_over(gauges.level_mm):
+            gauges.is_done = False  # nothing new: a look is no reading
+        elif gauges.is_done:
             if self.node.network.is_busy(now_ms):
                 return  # the flash must wait for the receive windows
-            self._gauges.is_done = False
+            gauges.is_done = False
+            if gauges.is_look:
+                self._slot_s = self.node.clock.now_s(now_ms)
             self._finish_burst(now_ms)
         elif self._is_idle(now_ms) and self._is_due(now_ms):
-            self._gauges.start(now_ms)
+            gauges.start(now_ms)
+        elif self._watch.is_due(self._is_near(), now_ms) and self._has_room(now_ms):
+            gauges.look(now_ms)
         self._watch_float(now_ms)
 
     def _is_idle(self, now_ms: int) -> bool:
         return not self._gauges.is_running and not self.node.network.is_busy(now_ms)
+
+    def _is_near(self) -> bool:
+        """Alarm mode, and the water is not far below the next stage."""
+        tuning = self._tuning
+        return (
+            self.stage < 3
+            and self.level_mm is not None
+            and not self._again
+            and self.interval_s <= tuning.intervals_s[3]
+            and self.level_mm >= tuning.stages_mm[self.stage] - self._watch.near_mm
+        )
+
+    def _is_over(self, level: "int | None") -> bool:
+        return level is not None and level >= self._tuning.stages_mm[min(self.stage, 2)]
+
+    def _has_room(self, now_ms: int) -> bool:
+        """Whether a look is over before the radio wants us again."""
+        network = self.node.network
+        return not self._gauges.is_running and (
+            not network.is_busy(now_ms) or network.free_ms(now_ms) >= LOOK_MS
+        )
 
     def _is_due(self, now_ms: int) -> bool:
         if self._again:
@@ -169,7 +199,7 @@ class FloodApp(App):
             settle = self._float.wait_ms(now_ms)
             if 0 <= settle < wait:
                 wait = settle
-        return wait
+        return min(wait, self._watch.wait_ms(now_ms)) if self._is_near() else wait
 
     @property
     def is_active(self) -> bool:
@@ -310,7 +340,8 @@ class FloodApp(App):
     def _least_s(self) -> int:
         """Seconds that two frames are apart at least."""
         if self.stage >= 2:
-            return _ALARM_REPORT_S
+            # After each frame the radio listens for two seconds, and an alarm would have to wait.
+            return _FAST_REPORT_S if self._is_near() else _ALARM_REPORT_S
         rate = self._rate.mm_per_hour or 0
         if self.stage == 0 and rate < 6 * self._tuning.rise_mm_10min:
             # Calm: several samples may share a frame. Half an interval off, or one that comes a

@@ -13,6 +13,7 @@ from protocols.filters.burst import Burst
 
 _NEEDED = const(5)  # valid readings that make a level
 _APART_TIMES = const(3)
+LOOK_COUNT = const(3)
 
 
 class Probe:
@@ -30,6 +31,16 @@ class Probe:
     def start(self, now_ms: int) -> None:
         """Begin a burst."""
         self.sensor.start(self._count, now_ms)
+
+    def finish_look(self) -> None:
+        """Make `level_mm` of a look: the middle of three, and nothing when one is missing."""
+        sensor = self.sensor
+        sensor.is_done = False
+        self.level_mm = None
+        values = [value for value in sensor.values[: sensor.taken] if value is not None]
+        if len(values) == LOOK_COUNT:
+            median = sorted(values)[LOOK_COUNT // 2]
+            self.level_mm = self._height_mm + (-median if self._sense == DISTANCE else median)
 
     def finish(self) -> None:
         """Make `level_mm` and `mad_mm` of the burst that is done."""
@@ -55,6 +66,7 @@ class Gauges:
         self._now: Probe | None = None  # whose burst is under way
         self._apart = 0  # slots in a row in which they differed
         self.is_done = False
+        self.is_look = False  # what is under way, or done
         self.level_mm: int | None = None
         self.mad_mm = 0
         self.is_silent = False  # one of the sensors said nothing
@@ -63,8 +75,16 @@ class Gauges:
     def start(self, now_ms: int) -> None:
         """Begin the bursts, one sensor after the other."""
         self.is_done = False
+        self.is_look = False
         self._now = self._first
         self._first.start(now_ms)
+
+    def look(self, now_ms: int) -> None:
+        """Begin a look: three readings of the first sensor, in a quarter of a second."""
+        self.is_done = False
+        self.is_look = True
+        self._now = self._first
+        self._first.sensor.start(LOOK_COUNT, now_ms, True)
 
     def step(self, now_ms: int) -> None:
         """Do what is due."""
@@ -73,6 +93,12 @@ class Gauges:
             return
         probe.sensor.step(now_ms)
         if not probe.sensor.is_done:
+            return
+        if self.is_look:
+            probe.finish_look()
+            self._now = None
+            self.level_mm = probe.level_mm
+            self.is_done = True
             return
         probe.finish()
         if probe is self._first and self._second is not None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 COUNT_MAX = const(25)
 _TIMEOUT_MS = const(300)  # slowest of the known sensors answers in 250 ms (VEGA: its largest delay)
+_LOOK_GAP_MS = const(20)
 _POLL_MS = const(4)
 
 _IDLE, _WARM, _GAP, _WAIT = const(0), const(1), const(2), const(3)
@@ -60,6 +61,7 @@ class LevelSensor:
         self._sent_ms = 0
         self._heard_ms = 0
         self._has_heard = False
+        self._is_look = False
         self.is_done = False
         self.temperature_c: int | None = None
         self.snr_db: int | None = None
@@ -83,8 +85,12 @@ class LevelSensor:
     def noise_bytes(self) -> int:
         return self._client.noise_bytes
 
-    def start(self, count: int, now_ms: int) -> None:
-        """Begin a burst of `count` readings, 1..25; a running one is given up."""
+    def start(self, count: int, now_ms: int, is_look: bool = False) -> None:
+        """Begin a burst of `count` readings, 1..25; a running one is given up.
+
+        A look is in a hurry: its readings follow closely, and nothing but the value is asked for.
+        """
+        self._is_look = is_look
         self._count = min(count, COUNT_MAX)
         self.taken = 0
         self.is_done = False
@@ -190,7 +196,11 @@ class LevelSensor:
             self.values[self.taken] = value
             self.taken += 1
             if self.taken < self._count:
-                self._pause(now_ms, self._gap_ms)
+                self._pause(now_ms, _LOOK_GAP_MS if self._is_look else self._gap_ms)
+                return
+            if self._is_look:
+                self.stop()
+                self.is_done = True
                 return
             if self._profile.temperature is not None and self._any_valid():
                 self._what = _TEMPERATURE

@@ -163,6 +163,12 @@ class Network:
             return True
         return self._windows > 0 and ticks_diff(self._windows_ms, now_ms) > 0
 
+    def free_ms(self, now_ms: int) -> int:
+        """Until the radio wants us, in the midst of an uplink: the next window opens then."""
+        if not self.device.has_deadline or self.device.is_window:
+            return 0
+        return ticks_diff(self.device.deadline_ms, now_ms)
+
     def wait_ms(self, now_ms: int) -> int:
         """Milliseconds to the next needed `step`; -1 when nothing is due."""
         if not self._is_up:

@@ -56,6 +56,9 @@ INTEGERS = (
     ("frame_bytes", 32, 11, 242),  # no live frame is longer, whatever the data rate allows
     ("battery_low_mv", 3500, 1000, 60_000),  # for one lithium-ion cell
     ("status_s", 21_600, 300, 604_800),
+    # In alarm mode, a quick look this often while the water is near the next stage; 0: never.
+    ("look_s", 1, 0, 10),
+    ("near_mm", 300, 0, 5000),
     ("rain_tip_um", 200, 10, 2000),
     ("wired_address", 0, 0, 247),  # 0: no Modbus server towards a wired gateway
     ("wired_baud", 9600, 1200, 115_200),

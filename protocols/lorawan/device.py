@@ -247,6 +247,11 @@ class Device:
         """Whether no transmission is under way and none of its windows is to come."""
         return self._reception.is_idle
 
+    @property
+    def is_window(self) -> bool:
+        """Whether RX1 or RX2 of an uplink is open."""
+        return self._reception.is_window
+
     def ready(self, now_ms: int, size: int = -1) -> bool:
         """Whether a `send` of `size` bytes (-1: any) would be accepted and be on air at once."""
         return (
