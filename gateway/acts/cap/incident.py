@@ -68,6 +68,7 @@ KINDS = {
     "road": _CLOSED,
     "road_closed": _CLOSED,
     "closure": _CLOSED,
+    "junction_closed": _CLOSED,
 }
 _SILENT = "silent"
 

@@ -161,6 +161,14 @@ def test_a_drill_and_the_truth_are_two_things() -> None:
     assert test.status == "Test"
 
 
+def test_the_end_of_another_alarm_ends_nothing() -> None:
+    course = Course()
+    course.at(0, RAISED, 3)
+    other = alarm(CLEARED, 0, incident="kumbasari/stage/0", time_ms=START_MS + MINUTE)
+    assert course.incidents.feed(other, Moment(START_MS + MINUTE)) == []
+    assert course.incidents.lasting
+
+
 def test_a_gauge_that_falls_silent_in_a_flood_is_told() -> None:
     course = Course()
     course.at(0, RAISED, 3)

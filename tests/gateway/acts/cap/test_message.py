@@ -161,7 +161,7 @@ def test_calls_for_help_and_dead_sirens_are_for_responders(signer: Signer) -> No
             alarm(RAISED, 3, device="jacket-7", kind="sos", time_ms=START_MS, **at),
             alarm(RAISED, 3, device="jacket-8", kind="mob", time_ms=START_MS, **at),
             alarm(RAISED, 2, device="siren-1", kind="siren", time_ms=START_MS),
-            alarm(RAISED, 2, device="underpass", kind="road_closed", time_ms=START_MS),
+            alarm(RAISED, 2, device="underpass", kind="junction_closed", time_ms=START_MS),
         ],
     )
     codes = [texts(xml, "eventCode") and texts(xml, "value")[0] for xml in (sos, mob, road)]
