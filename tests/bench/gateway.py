@@ -26,7 +26,7 @@ from gateway.sources.line import open_line
 from tests.gateway.peers import MOSQUITTO, AgentProcess, Broker, City, ModbusPeer, running
 
 KILLS = int(os.environ.get("KILLS", "40"))
-BACKLOG = 100_000  # samples of ten values: a million readings
+BACKLOG = int(os.environ.get("BACKLOG", "100000"))  # samples of ten values each
 SECONDS = int(os.environ.get("SECONDS", "20"))
 UNITS, REGISTERS = 10, 10
 # Measured in November 2026 (facts): CPU-s per 1,000 readings, RSS in MB, start in s.
