@@ -1,9 +1,10 @@
-"""The rules that a configuration asks for: `stage_rules`, `pair_rules`. Raises ConfigError."""
+"""The rules that a configuration asks for: `stage_rules`, `pair_rules`, `forecaster`."""
 
 from collections.abc import Mapping
 from pathlib import Path
 
 from gateway.config import ConfigError
+from gateway.rules.forecast import Forecaster, load_model
 from gateway.rules.pairs import PairRule
 from gateway.rules.settings import AlarmSettings, Stages
 from gateway.rules.stages import Site, StageRule
@@ -43,3 +44,16 @@ def stage_rules(
 def pair_rules(stages: Mapping[str, Stages], file: Path = Path()) -> list[PairRule]:
     """One for each place with two sensors. Raises ConfigError."""
     return [PairRule(d[0], d[1], stages) for d in places(stages, file) if len(d) == 2]
+
+
+def forecaster(alarm: AlarmSettings, stages: Mapping[str, Stages], file: Path) -> Forecaster | None:
+    """The forecast of the site's model, if it has one. Raises ConfigError."""
+    if alarm.forecast is None:
+        return None
+    model = load_model(alarm.forecast)
+    if model.target not in stages:
+        raise ConfigError(
+            f"{file}: alarm.forecast = {alarm.forecast}: it is for {model.target}, which has no"
+            f" stages here; there are: {', '.join(stages) or 'none'}"
+        )
+    return Forecaster(model, tide=model.tide_points(alarm.forecast.parent), tip_um=alarm.tip_um)

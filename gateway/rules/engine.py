@@ -8,6 +8,7 @@ loses nor repeats it.
 
 import heapq
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from operator import attrgetter
 from typing import Any, Protocol
 
@@ -15,6 +16,7 @@ from gateway.clock import tick_ms
 from gateway.ledger.store import Store, Stored
 from gateway.model import Alarm, Reading
 from gateway.rules.events import STREAM, EventRule
+from gateway.rules.forecast import Forecaster
 from gateway.rules.outlook import Outlook
 from gateway.rules.pairs import PairRule
 from gateway.rules.silence import SilenceRule
@@ -70,6 +72,7 @@ class Rules:
         silence: SilenceRule,
         pairs: Iterable[PairRule] = (),
         thresholds: Thresholds | None = None,
+        forecaster: Forecaster | None = None,
     ) -> None:
         stages, pairs = list(stages), list(pairs)
         self._tracks = {f"stage/{r.device}": _Track(r, r.devices) for r in stages}
@@ -83,11 +86,28 @@ class Rules:
         self.stages: Mapping[str, StageRule] = {d: rule for rule in stages for d in rule.devices}
         self.silence = silence
         self._thresholds = thresholds
+        self._forecaster = forecaster
 
     def outlook(self, device: str) -> Outlook | None:
         """Rate of rise and minutes to the next stage at a device's place, if it has stages."""
         rule = self.stages.get(device)
-        return None if rule is None else rule.outlook()
+        found = None if rule is None else rule.outlook()
+        forecaster = self._forecaster
+        if found is None or forecaster is None or forecaster.model.target != found.device:
+            return found
+        return replace(found, forecast=forecaster.expect(found.time_ms))
+
+    def _note(self, reading: Reading) -> None:
+        """Levels as they are believed, and rain, for the forecast."""
+        if self._forecaster is None:
+            return
+        device, time_ms = reading.device, reading.time_ms
+        rule = self.stages.get(device)
+        level = reading.values.get("level_mm") if rule is None else rule.value_mm
+        if level is not None:
+            name = device if rule is None else rule.device
+            self._forecaster.feed_level(name, time_ms, level)
+        self._forecaster.feed_rain(device, reading.values, time_ms)
 
     def recover(self, store: Store, now_ms: int) -> list[tuple[int, Alarm]]:
         """Restore every rule and decide on what was stored but not yet decided."""
@@ -126,6 +146,7 @@ class Rules:
                     alarms.append(alarm)
                 if alarm is not None or track.fed >= _CHECKPOINT:
                     self._changed.add(key)
+            self._note(one.reading)
         return alarms
 
     def decide_unstored(self, readings: Iterable[Reading], now_ms: int) -> list[Alarm]:

@@ -1,6 +1,8 @@
+# ruff: noqa: RUF009  `setting` returns a dataclass field, which is what a default may be
 """Sections of the alarm rules: [alarm], and the `stages` table of a device or sensor."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from gateway.config import setting
 
@@ -77,4 +79,10 @@ class AlarmSettings:
     )
     silent_after: float = setting(
         4.0, low=2, high=1000, doc="intervals without a reading before a device counts as silent"
+    )
+    forecast: Path | None = setting(
+        None, doc="the site's forecast model; `tukad gateway forecast` makes it"
+    )
+    tip_um: int = setting(
+        200, low=10, high=2000, unit="um", doc="rain of one tip of a node's bucket, for the model"
     )

@@ -30,6 +30,7 @@ _VOTES, _VOTES_SLOW, _VOTES_RAVING = 3, 2, 5
 _RAVING = 3  # jumps refuted in `_RAVING_MS`
 _RAVING_MS = 2 * 3_600_000
 _RECENT = 16  # believed readings that tell the noise
+_BELIEVED = 8  # believed readings that tell the rate
 _HELD_MAX = 64
 _GHOST_MM = 40  # readings so near to a ghost are the ghost
 _GHOST_ABOVE_MM = 200  # from the believed level: nearer ones are waves
@@ -68,7 +69,7 @@ class Vote:
         self.time_ms = 0
         self.refuted = 0
         self._rate = 0.0  # mm per ms of what is believed, from its last readings
-        self._believed: deque[tuple[int, int]] = deque(maxlen=6)
+        self._believed: deque[tuple[int, int]] = deque(maxlen=_BELIEVED)
         self._recent: deque[int] = deque(maxlen=_RECENT)
         self._refuted_ms: deque[int] = deque(maxlen=_RAVING)
         self._held: list[tuple[int, int]] = []  # time_ms, value
@@ -186,7 +187,7 @@ class Vote:
     def _believe(self, time_ms: int, value_mm: int) -> int:
         if self._held and len(self._held) > 1:
             self._believed.clear()  # the water did not take this way
-            self._believed.extend(self._held[-6:])
+            self._believed.extend(self._held[-_BELIEVED:])
         else:
             self._believed.append((time_ms, value_mm))
         self._held.clear()
@@ -198,8 +199,7 @@ class Vote:
     def _noise_mm(self) -> int:
         """Half the median change of the step between believed readings: about one sigma.
 
-        Doubtful readings have no say, so that a spider does not widen what is believed; waves do,
-        for each time what is believed becomes a little wider.
+        Far doubtful readings have no say, so that a spider does not widen what is believed.
         """
         recent = self._recent
         if len(recent) < 5:
@@ -246,11 +246,13 @@ class Vote:
         if not self._held:
             return
         self.refuted += len(self._held)
-        self._refuted_ms.append(time_ms)
         level, run = self._held[-1][1], len(self._held)
         assert self.level_mm is not None
         if abs(level - self.level_mm) > _GHOST_ABOVE_MM:
+            self._refuted_ms.append(time_ms)
             self._remember(level, run, time_ms)
+        else:  # waves
+            self._recent.extend(value for _, value in self._held)
         self._held.clear()
         self._votes = 0
 
@@ -296,7 +298,7 @@ class Vote:
         self.time_ms = state["time_ms"]
         self.refuted = state["refuted"]
         self._rate = state["rate"]
-        self._believed = deque([(t, v) for t, v in state["believed"]], maxlen=6)
+        self._believed = deque([(t, v) for t, v in state["believed"]], maxlen=_BELIEVED)
         self._recent = deque(state["recent"], maxlen=_RECENT)
         self._refuted_ms = deque(state["refuted_ms"], maxlen=_RAVING)
         self._held = [(t, v) for t, v in state["held"]]
@@ -310,7 +312,7 @@ class Vote:
 
 
 def _slope(points: list[tuple[int, int]]) -> float:
-    """Of the last believed readings, mm per ms: the median between all pairs."""
+    """Of the last believed readings, mm per ms: the median of all pairs, if its sign is sure."""
     slopes = sorted(
         (b[1] - a[1]) / (b[0] - a[0])
         for i, a in enumerate(points)
@@ -319,4 +321,5 @@ def _slope(points: list[tuple[int, int]]) -> float:
     )
     if not slopes:
         return 0.0
-    return slopes[len(slopes) // 2]
+    low, high = slopes[len(slopes) // 5], slopes[-1 - len(slopes) // 5]
+    return slopes[len(slopes) // 2] if low * high > 0 else 0.0
