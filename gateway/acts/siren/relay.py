@@ -66,10 +66,7 @@ class Relay:
             if not await client.connect():
                 raise RelayError(f"{self._settings.port}: nobody answers")
             try:
-                async with asyncio.timeout(duration_s):
-                    await self._tones(client, pattern, first)
-            except TimeoutError:
-                pass
+                await self._tones(client, pattern, duration_s, first)
             finally:
                 await asyncio.shield(self._off(client))
         except OSError as error:
@@ -85,23 +82,25 @@ class Relay:
         self,
         client: "AsyncModbusTcpClient | AsyncModbusSerialClient",
         pattern: int,
+        duration_s: int,
         first: "asyncio.Future[bool | None]",
     ) -> None:
+        loop = asyncio.get_running_loop()
+        end_s = loop.time() + duration_s
         on_ms, off_ms = PATTERNS_MS[pattern]
-        was_idle = await self._feels(client)
-        while True:
+        was_idle = not await self._feels(client)
+        while loop.time() < end_s:
+            turn_s = min(loop.time() + on_ms / 1000, end_s)
             await self._switch(client, True)
-            spent_s = 0.0
             if not first.done():
-                spent_s = min(_PROOF_S, on_ms / 1000)
-                await asyncio.sleep(spent_s)
+                await asyncio.sleep(min(_PROOF_S, on_ms / 2000))
                 feels = await self._feels(client)
-                # A feedback that was there before is a relay that sticks, and proves nothing.
-                first.set_result(None if feels is None else feels and not was_idle)
-            await asyncio.sleep(max(0.0, on_ms / 1000 - spent_s))
+                # What was there before is a relay that sticks, and proves nothing.
+                first.set_result(None if feels is None else feels and was_idle)
+            await asyncio.sleep(turn_s - loop.time())
             if off_ms:
                 await self._switch(client, False)
-                await asyncio.sleep(off_ms / 1000)
+                await asyncio.sleep(min(off_ms / 1000, max(0.0, end_s - loop.time())))
 
     def _client(self) -> "AsyncModbusTcpClient | AsyncModbusSerialClient":
         from pymodbus.client import AsyncModbusSerialClient, AsyncModbusTcpClient
