@@ -62,7 +62,8 @@ class StartError(Exception):
 
 def sinks_of(settings: Settings) -> list[str]:
     """The sinks whose delivery the ledger keeps."""
-    return ["mqtt", "sparkplug"] if settings.sparkplug else ["mqtt"]
+    sinks = ["mqtt", "sparkplug"] if settings.sparkplug else ["mqtt"]
+    return [*sinks, "sensorthings"] if settings.sensorthings else sinks
 
 
 class KeptModbus(ModbusSource):
@@ -86,9 +87,7 @@ class Agent:
         gateway = self.settings.gateway
         self._folder = gateway.data_dir
         self._clock = WallClock()
-        sinks = ["mqtt", "sparkplug"] if self.settings.sparkplug else ["mqtt"]
-        sinks += ["sensorthings"] if self.settings.sensorthings else []
-        self.ledger = Ledger(self._folder, self.settings.ledger, sinks)
+        self.ledger = Ledger(self._folder, self.settings.ledger, sinks_of(self.settings))
         self._supervisor = Supervisor()
         self._broker: LocalBroker | None = None
         self._status = StatusServer(self.health, gateway.status_bind, self._folder / "status.sock")
