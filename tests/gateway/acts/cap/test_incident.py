@@ -218,6 +218,13 @@ def test_a_clock_that_nobody_set_neither_stops_nor_repeats_alerts() -> None:
     assert fresh.due(Moment(START_MS + 2000)) == []
 
 
+def test_a_restart_without_a_clock_does_not_repeat_what_stands() -> None:
+    course = Course()
+    course.at(0, RAISED, 3)
+    course.restart()
+    assert course.incidents.due(Moment(5_000, False)) == []
+
+
 def test_a_clock_that_was_ahead_is_put_right_once() -> None:
     course = Course()
     (ahead,) = course.incidents.feed(
