@@ -167,6 +167,26 @@ def _sos(world: World, node: Node, event: EventEntry) -> Undo:
     return _nothing
 
 
+def _siren_fault(_: World, node: Node, event: EventEntry) -> Undo:
+    if node.siren is None:
+        return _nothing
+    siren = node.siren
+    siren.set_fault(str(event.value))
+    return lambda: siren.set_fault("")
+
+
+def _siren_order(world: World, node: Node, event: EventEntry) -> Undo:
+    if node.siren is not None:
+        world.sirens.order(node.spec.name, int(event.value))
+    return _nothing
+
+
+def _siren_replay(world: World, node: Node, _: EventEntry) -> Undo:
+    if node.siren is not None:
+        world.sirens.replay(node.spec.name)
+    return _nothing
+
+
 def _gnss_outage(_: World, node: Node, __: EventEntry) -> Undo:
     if node.gnss is None:
         return _nothing
@@ -223,6 +243,9 @@ _NODE: dict[str, Callable[[World, Node, EventEntry], Undo]] = {
     "rain_blocked": _rain_blocked,
     "float_wet": _float_wet,
     "sos": _sos,
+    "siren_fault": _siren_fault,
+    "siren_order": _siren_order,
+    "siren_replay": _siren_replay,
     "gnss_outage": _gnss_outage,
     "gnss_jump": _gnss_jump,
     "burst_loss": _burst_loss,

@@ -134,6 +134,46 @@ def _sos_heard(world: World, expect: ExpectEntry) -> Iterator[Verdict]:
             yield _verdict(expect, name, after <= expect.values["within"], f"after {after:.1f} s")
 
 
+def _siren_heard(world: World, expect: ExpectEntry) -> Iterator[Verdict]:
+    least, most = expect.values["least_s"] or 0.0, expect.values["most_s"]
+    for name, _ in _each(world, expect, "siren"):
+        siren = world.nodes[name].siren
+        heard = 0.0 if siren is None else siren.heard_s()
+        held = heard >= least and (most is None or heard <= most)
+        yield _verdict(expect, name, held, f"{heard:.1f} s")
+
+
+def _siren_after(world: World, expect: ExpectEntry) -> Iterator[Verdict]:
+    stage, limit = expect.values["stage"], expect.values["within"]
+    passed = min(
+        (seen.crossings[stage] for seen in world.seen.values() if stage in seen.crossings),
+        default=None,
+    )
+    for name, _ in _each(world, expect, "siren"):
+        siren = world.nodes[name].siren
+        starts = [] if siren is None else [begin for begin, _ in siren.soundings]
+        first = next((begin for begin in starts if passed is not None and begin >= passed), None)
+        if passed is None or first is None:
+            yield _verdict(expect, name, False, "never")
+        else:
+            after = (first - passed) / SECOND
+            yield _verdict(expect, name, after <= limit, f"after {after:.1f} s")
+
+
+def _siren_told(world: World, expect: ExpectEntry) -> Iterator[Verdict]:
+    for name, _ in _each(world, expect, "siren"):
+        told = world.sirens.proofs(name)
+        held = bool(told) and told[-1] == expect.values["last"]
+        yield _verdict(expect, name, held, ", ".join(told) or "nothing")
+
+
+def _siren_tests(world: World, expect: ExpectEntry) -> Iterator[Verdict]:
+    for name, _ in _each(world, expect, "siren"):
+        siren = world.nodes[name].siren
+        tests = 0 if siren is None else siren.tests
+        yield _verdict(expect, name, _between(expect, tests), f"{tests}")
+
+
 def _position(world: World, expect: ExpectEntry) -> Iterator[Verdict]:
     most, least = expect.values["most_m"] or 1e9, expect.values["least"] or 1
     for name, seen in _each(world, expect, "tracker"):
@@ -217,6 +257,10 @@ _CHECKS: dict[str, Callable[[World, ExpectEntry], Iterator[Verdict]]] = {
     "stage_alarm": _stage_alarm,
     "no_alarm": _no_alarm,
     "sos_heard": _sos_heard,
+    "siren_heard": _siren_heard,
+    "siren_after": _siren_after,
+    "siren_told": _siren_told,
+    "siren_tests": _siren_tests,
     "position": _position,
     "boots": _boots,
     "frames": _frames,

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from sim.chips.level_sensors import FAULTS, KINDS
+from sim.chips.siren_amp import AMP_FAULTS
 from sim.world.river import STAGES_MM
 
 FOLDER = Path(__file__).with_name("scenarios")
@@ -36,6 +37,9 @@ ACTIONS: dict[str, tuple[bool, tuple[str, str] | None]] = {
     "rain_blocked": (True, None),
     "float_wet": (True, None),
     "sos": (True, ("number", "seconds the button is held")),
+    "siren_fault": (True, ("text", "one of " + ", ".join(f or '""' for f in AMP_FAULTS))),
+    "siren_order": (True, ("integer", "pattern 0..7, for 30 s, with a fresh number")),
+    "siren_replay": (True, None),  # the last order again, by somebody who has the network's keys
     "gnss_outage": (True, None),
     "gnss_jump": (True, ("number", "metres to the north")),
     "burst_loss": (True, ("number", "share of time the link is bad, 0..1; spells of 2 min")),
@@ -66,6 +70,19 @@ EXPECTATIONS: dict[str, tuple[bool, dict[str, tuple[str, str]]]] = {
     ),
     "no_alarm": (True, {}),
     "sos_heard": (True, {"within": ("duration", "after the button was pressed")}),
+    "siren_heard": (
+        True,
+        {
+            "least_s": ("number", "seconds of tone that people hear, pauses apart"),
+            "most_s": ("number", "seconds of tone"),
+        },
+    ),
+    "siren_after": (
+        True,
+        {"stage": ("integer", "1..3"), "within": ("duration", "after the water passed it")},
+    ),
+    "siren_told": (True, {"last": ("text", "good or failed: the last proof that it sent")}),
+    "siren_tests": (True, {"least": ("integer", "silent tests"), "most": ("integer", "tests")}),
     "position": (
         True,
         {"most_m": ("number", "newest fix from the truth"), "least": ("integer", "fixes")},
@@ -286,7 +303,7 @@ def _node(path: Path, i: int, value: Any) -> NodeEntry:
     table = _Table(f"{path}: node {i + 1}", value)
     node = NodeEntry(
         name=table.take("name", "text"),
-        role=table.one_of("role", ("flood", "tracker"), "flood"),
+        role=table.one_of("role", ("flood", "tracker", "siren"), "flood"),
         count=int(table.number("count", 1, 1_000, 1)),
         x_m=table.number("x_m", -100_000, 100_000, 800.0),
         y_m=table.number("y_m", -100_000, 100_000, 0.0),
@@ -323,6 +340,8 @@ def _event(path: Path, i: int, value: Any, names: set[str]) -> EventEntry:
     )
     if do == "sensor_fault" and event.value not in FAULTS:
         raise table.fail("value", f"{event.value!r} is none of {', '.join(FAULTS)}")
+    if do == "siren_fault" and event.value not in AMP_FAULTS:
+        raise table.fail("value", f"{event.value!r} is none of {', '.join(AMP_FAULTS)}")
     table.end()
     return event
 

@@ -12,10 +12,11 @@ from pathlib import Path
 from hil.gaps import GapAsker
 from hil.nodes import Node, NodeSpec
 from hil.scenario import NodeEntry, Scenario, node_names
+from hil.sirens import SirenOrders
 from protocols.errors import RemoteError
 from protocols.payload import ports
 from protocols.payload.backfill import decode_backfill
-from protocols.payload.event import EVENT_SOS, EVENT_STAGE, decode_event
+from protocols.payload.event import EVENT_SIREN, EVENT_SOS, EVENT_STAGE, decode_event
 from protocols.payload.flood import decode_flood
 from protocols.payload.track import decode_track
 from sim.energy import PROCESSOR_MA, RADIO_MA, Battery, EnergyAccount
@@ -72,6 +73,9 @@ class World:
         self.gateway = Concentrator(self.sim, self.medium, gain_dbi=scenario.gateway_gain_dbi)
         self.network = Network(self.sim, self.gateway, epoch_s=EPOCH_S)
         self.network.on_uplink = self._delivered
+        self.sirens = SirenOrders(
+            self.sim, self.network, lambda: int(EPOCH_S + self.now_s()) - ports.EPOCH_UNIX_S
+        )
         self.nodes: dict[str, Node] = {}
         self.entries: dict[str, NodeEntry] = {}
         self.seen: dict[str, Seen] = {}
@@ -138,7 +142,7 @@ class World:
             spec,
             level_mm=self._gauge(self._stage, entry) if is_flood else None,
             rain_mm_h=self._rain() if is_flood else None,
-            where=None if is_flood else track,
+            where=track if entry.role == "tracker" else None,
             epoch_s=EPOCH_S,
             log=self._log_dir / f"{name}.log" if self._log_dir else None,
             ticks_start_us=ticks,
@@ -159,6 +163,8 @@ class World:
             self.sim.after(MINUTE, self._supply, name)
         node.chip.energy_state = lambda mode: account.set("radio", RADIO_MA[mode])
         self.network.add(name, node.dev_eui, node.app_key)
+        if node.siren is not None:
+            self.sirens.add(name)
         self.nodes[name], self.entries[name] = node, entry
         self.seen[name], self.energy[name] = Seen(), account
         self.gaps[name] = GapAsker(self.network, name)
@@ -226,10 +232,15 @@ class World:
                 self._track(seen, up, received_s)
             elif up.port == ports.PORT_BACKFILL:
                 self._backfill(seen, up, received_s)
+            elif up.port == ports.PORT_ANSWER:
+                self.sirens.answered(up.device)
             elif up.port == ports.PORT_EVENT:
                 event = decode_event(up.data, received_s)
                 if event["kind"] == EVENT_STAGE:
                     seen.alarms.append((up.time_us, event["stage"] or 0))
+                    self.sirens.stage(event["stage"] or 0)
+                elif event["kind"] == EVENT_SIREN:
+                    self.sirens.told(up.device, event["proof"] or 0)
                 elif event["kind"] == EVENT_SOS:
                     seen.sos_us.append(up.time_us)
         except RemoteError as error:

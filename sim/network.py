@@ -104,6 +104,25 @@ class Network:
                 return
         raise KeyError(name)
 
+    def send_now(self, name: str, port: int, data: bytes) -> None:
+        """Send this to a class C device now, on RX2; later while the gateway is sending."""
+        session = self.session(name)
+        if self.down or not self.concentrator.powered or not session.dev_addr:
+            return
+        message = b"\x60" + session.dev_addr + b"\0"
+        message += (session.down_count & 0xFFFF).to_bytes(2, "little") + bytes([port])
+        message += self._crypt(session.app_session_key, session, data, session.down_count, 1)
+        message += self._mic(session, message, session.down_count, 1)
+        hz, sf, bw_hz = RX2
+        down = Downlink(
+            tmst=None, freq_hz=hz, sf=sf, bw_hz=bw_hz, cr=1, power_dbm=16.0, payload=message
+        )
+        if self.concentrator.send(down):
+            self.sim.after(SECOND // 5, self.send_now, name, port, data)
+            return
+        session.down_count += 1
+        self.downlinks += 1
+
     def session(self, name: str) -> Session:
         """The session of the device called `name`."""
         return next(s for s in self._by_eui.values() if s.name == name)
