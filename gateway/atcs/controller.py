@@ -201,7 +201,7 @@ class Controller:
             self._enter("start")
             self.kernel.flash("start-up")
             self.log(e.STARTUP, 0, "reset by hand")
-        pattern = self.closures.plan_name() or self.central or plan_name(self.plan, inputs.wall)
+        pattern = self.central or self.closures.plan_name() or plan_name(self.plan, inputs.wall)
         flash = inputs.panel == PANEL_FLASH or pattern == FLASH_PLAN
         if self.mode == "start":
             return self._start(now_ms, flash)
