@@ -19,7 +19,7 @@ _JUMP_UP_MM = 250  # in one sample: more than a river does and less than a branc
 _JUMP_DOWN_MM = 150
 _JUMP_MS = 4 * MINUTE_MS
 _STILL_MM = 60
-_CHANCE_LOG = math.log(1e-10)  # a stuck value must be this improbable on a healthy sensor
+_CHANCE_LOG = math.log(1e-8)  # a stuck value must be this improbable on a healthy sensor
 _FRESH_MS = 24 * HOUR_MS
 
 Evidence = dict[str, str]
@@ -68,17 +68,23 @@ def _body(memory: Memory, now_ms: int, found: Evidence) -> None:
     if warm >= 75:
         found["overheated"] = f"{warm} degrees C"
     gasp = _event_ms(memory, "gasp", now_ms)
-    if _has(memory, st.FAULT_SUPPLY) or (gasp is not None and gasp > memory.faults_ms):
+    is_alive = gasp is not None and memory.heard_ms - gasp > 30_000  # else it was taken with it
+    if _has(memory, st.FAULT_SUPPLY) or (gasp is not None and gasp > memory.faults_ms and is_alive):
         found["supply_lost"] = "the device says that its outside supply is gone"
 
 
 def _software(memory: Memory, now_ms: int, found: Evidence) -> None:
-    recent = [one for one in memory.boots if now_ms - one[0] < HOUR_MS]
-    if len(recent) > 1 and (recent[-1][1] - recent[0][1]) & 0xFFFF >= 3:
-        count = (recent[-1][1] - recent[0][1]) & 0xFFFF
+    # Restarts, each with its reason: a status frame repeats the counter until the next one.
+    resets = [
+        after[2]
+        for before, after in itertools.pairwise(memory.boots)
+        if now_ms - after[0] < HOUR_MS and (after[1] - before[1]) & 0xFFFF in (1, 2, 3)
+    ]
+    if len(resets) >= 3:
         power = (st.RESET_BROWNOUT, st.RESET_POWER)
-        is_power = sum(one[2] in power for one in recent) * 2 >= len(recent)
-        found["brownout_loop" if is_power else "crash_loop"] = f"{count} restarts within an hour"
+        is_power = 2 * sum(one in power for one in resets) >= len(resets)
+        cause = "brownout_loop" if is_power else "crash_loop"
+        found[cause] = f"{len(resets)} restarts within an hour"
     if _has(memory, st.FAULT_STORE):
         found["store_failed"] = "writes to flash failed"
     if _has(memory, st.FAULT_SAFE_MODE):
@@ -87,9 +93,9 @@ def _software(memory: Memory, now_ms: int, found: Evidence) -> None:
         memory.unset_since_ms and memory.heard_ms - memory.unset_since_ms > HOUR_MS
     ):
         found["clock_wrong"] = "the clock was not set for an hour"
-    elif len(memory.ages) >= 5:
+    elif len(memory.ages) >= 4:
         # Waiting frames, windows and retries make minutes; the same large age each time is a clock.
-        ages = [one[1] for one in memory.ages[-5:]]
+        ages = [one[1] for one in memory.ages[-4:]]
         if min(ages) > 20 * MINUTE_MS or max(ages) < -MINUTE_MS:
             found["clock_wrong"] = f"samples arrive {median(ages) / 60000:.0f} min old"
 
@@ -136,7 +142,7 @@ def _tracker(memory: Memory, now_ms: int, found: Evidence) -> None:
 
 
 def _sensor(memory: Memory, found: Evidence, kind: str) -> None:
-    faded = drop(memory.snr, 1, 3, 6)
+    faded = drop(memory.snr, 1, 1, 6)
     echo = memory.snr[-3:]
     if kind == "modbus" and len(echo) == 3 and max(one[1] for one in echo) <= 6:
         found["sensor_blind"] = f"echo {echo[-1][1]} dB"
@@ -155,7 +161,7 @@ def _sensor(memory: Memory, found: Evidence, kind: str) -> None:
         found["sensors_disagree"] = "the node's two sensors differ"
     known = memory.known()
     if not _webbed(memory, known, found, faded):
-        _stepped(memory, known, found, faded)
+        _stepped(memory, known, found)
     _stuck(memory, known, found)
     _float(memory, known, found)
     if len(memory.tips) >= 2:
@@ -187,9 +193,7 @@ def _webbed(
     return False
 
 
-def _stepped(
-    memory: Memory, known: list[tuple[int, int]], found: Evidence, faded: float | None
-) -> None:
+def _stepped(memory: Memory, known: list[tuple[int, int]], found: Evidence) -> None:
     """A jump within one sample that stays, and stands still: an obstacle, or a mount that moved."""
     if memory.step:
         before, after = memory.step[1:3]
@@ -200,10 +204,11 @@ def _stepped(
         memory.step = _find_step(memory, known)
     if not memory.step:
         return
-    before, after = memory.step[1:3]
+    at_ms, before, after, is_sure = memory.step
     if after > before:
-        has_echo = len(memory.snr) >= 9
-        if has_echo and not memory.step[3] and (faded is None or faded < 4):
+        older = [one[1] for one in memory.snr if one[0] < at_ms]
+        newer = [one[1] for one in memory.snr if one[0] > at_ms]
+        if not is_sure and older and newer and median(older) - median(newer) < 5:
             return  # the echo is as good as before: that is water
         memory.step[3] = 1
         found["beam_blocked"] = f"level jumped from {before} to {after} mm and stays"

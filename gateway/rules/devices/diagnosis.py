@@ -17,7 +17,7 @@ from gateway.rules.devices.checks import MINUTE_MS, Evidence, look
 from gateway.rules.devices.gateway import GatewayFaults
 from gateway.rules.devices.memory import HOUR_MS, Memory
 from gateway.rules.devices.power import panels
-from gateway.rules.devices.together import radio, rain
+from gateway.rules.devices.together import deaf, radio, rain
 
 _CONFIRM_MS = 20_000
 _CLOSE_MS = 30 * MINUTE_MS
@@ -160,14 +160,15 @@ class Diagnosis:
         limit = self.limit_ms(device)
         gasp = memory.events.get("gasp", [0, -1])
         is_gasp = gasp[0] and memory.heard_ms - gasp[0] < 20 * MINUTE_MS
-        if is_gasp:
+        moved = memory.events.get("tamper0", [0])[0]
+        is_moved = moved and memory.heard_ms - moved < 20 * MINUTE_MS
+        if is_gasp or is_moved:
             limit = min(limit, max(5 * MINUTE_MS, 2000 * self.equipment[device].interval_s))
         if quiet <= limit:
             return {}
         battery = memory.battery[-1][1] if memory.battery else 0
         said = f"not heard for {quiet // MINUTE_MS} min"
-        moved = memory.events.get("tamper0", [0])[0]
-        if moved and memory.heard_ms - moved < HOUR_MS:
+        if is_moved:
             return {"stolen": f"{said}; it was moved before"}
         if 1000 < battery < 3500:
             return {"battery_flat": f"{said}; its battery was at {battery} mV"}
@@ -182,7 +183,7 @@ class Diagnosis:
         found: dict[tuple[str, str], str] = {}
         frozen: set[str] = set()
         found |= self._gateway.look(self.equipment, now_ms)
-        wired = {device for device, _ in found if device in self.equipment}
+        wired = {device for device, _ in found} | self._gateway.silent_units
         silent: dict[str, Evidence] = {}
         for name, one in self.equipment.items():
             if name in wired:
@@ -205,21 +206,23 @@ class Diagnosis:
         found |= radio(heard, self._site)
         found |= rain(self.memories, now_ms)
         found |= panels(heard, now_ms, self._offset_ms)
-        found |= self._who_is_silent(silent, lora)
-        for key in [k for k in found if any(k[1] in _HIDES.get(c, ()) for d, c in found
-                                            if d == k[0] or d == self._site)]:  # fmt: skip
-            del found[key]
-        return self._decide(found, frozen, now_ms)
+        found |= self._who_is_silent(silent, lora, now_ms)
+        hidden = {
+            key
+            for key in {*found, *self._cases}
+            if any(key[1] in _HIDES.get(c, ()) and d in (key[0], self._site) for d, c in found)
+        }
+        shown = {key: words for key, words in found.items() if key not in hidden}
+        return self._decide(shown, hidden, frozen, now_ms)
 
     def _who_is_silent(
-        self, silent: Mapping[str, Evidence], lora: Mapping[str, Memory]
+        self, silent: Mapping[str, Evidence], lora: Mapping[str, Memory], now_ms: int
     ) -> dict[tuple[str, str], str]:
         """One ticket for the gateway's radio instead of one for each device it no longer hears."""
-        gone = [n for n in silent if n in lora and "unheard" in silent[n] and lora[n].frames]
-        known = [n for n in lora if lora[n].frames]
-        last = [lora[n].heard_ms for n in gone]
-        if len(gone) >= 3 and len(gone) == len(known) and max(last) - min(last) < HOUR_MS:
-            words = f"none of {len(known)} devices is heard any more"
+        started = {n: m for n, m in lora.items() if m.heard_ms > self._start_ms}
+        intervals = {n: self.equipment[n].interval_s for n in lora}
+        words = deaf(started, intervals, now_ms)
+        if words:
             return {(self._site, "gateway_radio"): words}
         return {
             (name, cause): words
@@ -228,7 +231,11 @@ class Diagnosis:
         }
 
     def _decide(
-        self, found: Mapping[tuple[str, str], str], frozen: set[str], now_ms: int
+        self,
+        found: Mapping[tuple[str, str], str],
+        hidden: set[tuple[str, str]],
+        frozen: set[str],
+        now_ms: int,
     ) -> list[Change]:
         changes: list[Change] = []
         for key, words in found.items():
@@ -249,6 +256,10 @@ class Diagnosis:
             if not case.open_ms:
                 if not case.opened or now_ms - case.opened[-1] > 24 * HOUR_MS:
                     del self._cases[key]
+                continue
+            if key in hidden:
+                changes.append(Change(*key, False, case.open_ms, case.evidence))
+                case.open_ms = case.gone_ms = 0
                 continue
             if key[0] in frozen and not (key[1] in _AWAY and self._is_back(key[0], now_ms)):
                 case.gone_ms = 0

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from gateway.rules.devices.diagnosis import Equipment
 
-_FLICKERS = 2  # times that a unit was lost and came back within the window: two talk at once
+_FLICKERS = 1  # times that a unit was lost and came back within the window: two talk at once
 _WINDOW_MS = 30 * 60_000
 _POWER_MS = 6 * 3_600_000  # a power cut that is over is told for so long
+_PARITY_MS = 6 * 60_000  # noise and nothing else for so long: the unit's setting, not a collision
 _PATIENT_MS = 5 * 60_000  # a broker or a part may be away for so long
 _CODES = {
     "ledger.disk": ("gateway_disk", 0),
@@ -59,11 +60,19 @@ class GatewayFaults:
         if self._power is not None and now_ms - self._power[1] < _POWER_MS:
             minutes = max(0, self._power[1] - self._power[0]) // 60_000
             found[self._site, "gateway_power"] = f"it was off for {minutes} min"
-        self._wires(equipment, found)
+        self._wires(equipment, found, now_ms)
         return found
 
+    @property
+    def silent_units(self) -> set[str]:
+        """Wired sensors that do not answer."""
+        return {subject for code, subject in self._now if code == "modbus.silent"}
+
     def _wires(
-        self, equipment: "Mapping[str, Equipment]", found: dict[tuple[str, str], str]
+        self,
+        equipment: "Mapping[str, Equipment]",
+        found: dict[tuple[str, str], str],
+        now_ms: int,
     ) -> None:
         silent = {k[1]: d for k, d in self._now.items() if k[0] == "modbus.silent"}
         for unit, times in self._lost.items():
@@ -81,6 +90,7 @@ class GatewayFaults:
             elif detail.startswith("identity"):
                 found[name, "sensor_swapped"] = detail
             elif detail.startswith(("noise", "strange", "exception")):
-                found[name, "wrong_parity"] = f"it answers, but unreadably: {detail}"
+                if now_ms - self._since["modbus.silent", name] >= _PARITY_MS:
+                    found[name, "wrong_parity"] = f"it answers, but unreadably: {detail}"
             else:
                 found[name, "sensor_cable_cut"] = detail

@@ -3,6 +3,7 @@
 Everything is a list or a number, so that it can be kept in the ledger and taken up after a restart.
 """
 
+from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from statistics import median
@@ -120,7 +121,9 @@ class Memory:
             if name in values:
                 _hourly(kept, now, values[name])
         if "boots" in values:
-            _keep(self.boots, [now, values["boots"], values.get("reset_reason", 0)], 20)
+            row = [now, values["boots"], values.get("reset_reason", 0)]
+            if not self.boots or self.boots[-1][1] != row[1]:
+                _keep(self.boots, row, 20)
 
     def _event(self, time_ms: int, values: Mapping[str, int]) -> None:
         kind = values.get("kind", 0)
@@ -172,12 +175,11 @@ class Memory:
     def _level(self, time_ms: int, level: int | None) -> None:
         if level is None and not any(one[1] is not None for one in self.levels):
             return  # never had one: not a level sensor
-        if any(one[0] == time_ms for one in self.levels):
-            return
-        is_newest = not self.levels or time_ms > int(self.levels[-1][0] or 0)
-        self.levels.append([time_ms, level])
-        if not is_newest:
-            self.levels.sort(key=lambda one: one[0] or 0)
+        at = bisect_left(self.levels, time_ms, key=lambda one: one[0] or 0)
+        is_newest = at == len(self.levels)
+        if not is_newest and self.levels[at][0] == time_ms:
+            return  # every frame repeats what the ones before it said
+        self.levels.insert(at, [time_ms, level])
         del self.levels[:-_LEVELS]
         tail = 0
         for one in reversed(self.levels):

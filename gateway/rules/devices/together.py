@@ -1,7 +1,7 @@
 """Faults that only show when devices are compared: antennas and jamming, `radio`; `rain`."""
 
 from collections.abc import Mapping
-from statistics import median
+from statistics import median, median_low
 
 from gateway.rules.devices.memory import Memory
 
@@ -10,7 +10,7 @@ _TOGETHER_DB = 8
 _JAM_SNR_DB = 7
 _MINUTE_MS = 60_000
 _RAIN_TIPS = 15  # 3 mm of a 0.2 mm bucket
-_RAIN_MS = 30 * _MINUTE_MS
+_RAIN_MS = 12 * _MINUTE_MS
 
 
 def radio(memories: Mapping[str, Memory], site: str) -> dict[tuple[str, str], str]:
@@ -41,16 +41,34 @@ def radio(memories: Mapping[str, Memory], site: str) -> dict[tuple[str, str], st
 
 
 def rain(memories: Mapping[str, Memory], now_ms: int) -> dict[tuple[str, str], str]:
-    """A gauge that counts nothing while at least two others count a shower."""
+    """A gauge that counts nothing while half of at least two others count a shower."""
     since = now_ms - _RAIN_MS
     counts = {n: c for n, m in memories.items() if (c := m.tips_since(since)) is not None}
     found: dict[tuple[str, str], str] = {}
     for name, count in counts.items():
-        others = sorted(c for n, c in counts.items() if n != name)
-        # The second largest: one broken gauge that counts wildly accuses nobody.
-        if len(others) < 2 or others[-2] < _RAIN_TIPS:
+        others = [c for n, c in counts.items() if n != name]
+        if count or len(others) < 2 or median_low(others) < _RAIN_TIPS:
             continue
-        newest = memories[name].tips[-1][0]
-        if count <= others[-2] // 12 and now_ms - newest < _RAIN_MS / 2:
-            found[name, "rain_blocked"] = f"{count} tips in 30 min, others {others[-2]}"
+        if now_ms - memories[name].tips[-1][0] < _RAIN_MS / 2:
+            words = f"no tip in {_RAIN_MS // _MINUTE_MS} min, others {median_low(others)}"
+            found[name, "rain_blocked"] = words
     return found
+
+
+def deaf(memories: Mapping[str, Memory], intervals_s: Mapping[str, int], now_ms: int) -> str:
+    """Evidence that nothing is heard of anybody: then it is the gateway's radio; else ""."""
+    if not memories:
+        return ""
+    last = max(one.heard_ms for one in memories.values())
+    awake = [
+        intervals_s[n]
+        for n, m in memories.items()
+        if m.frames and last - m.heard_ms < 5000 * intervals_s[n]
+    ]
+    if len(awake) < 3:
+        return ""
+    gap_s = 1 / sum(1 / one for one in awake)
+    limit_ms = max(4 * _MINUTE_MS, round(1000 * min(12 * gap_s, 2.2 * max(awake))))
+    if now_ms - last <= limit_ms:
+        return ""
+    return f"none of {len(awake)} devices was heard for {(now_ms - last) // _MINUTE_MS} min"
