@@ -54,9 +54,11 @@ def main() -> None:
         SENSORTHINGS_V1_1_ID_TYPE=UUID,
         SENSORTHINGS_V1_1_ID_DELIMITER="'",
     )
+    is_new = not DATABASE.exists()
     django.setup()
     urls.__dict__["urlpatterns"] = [path("sta/", include("sensorthings.versions.v1_1.urls"))]
-    call_command("migrate", verbosity=0)
+    if is_new:
+        call_command("migrate", verbosity=0)
     application = get_wsgi_application()
     mute = Path(f"{DATABASE}.mute")
 
