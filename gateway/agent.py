@@ -224,6 +224,7 @@ class Agent:
             settings.intervals_s(),
             lambda: health_json(self.health()),
             self.messages,
+            settings.gateway.utc_offset_h,
         )
         if settings.mqtt.required_at_start:
             problem = await self.mqtt.probe()

@@ -99,6 +99,11 @@ class Monitor:
         if agent.mqtt is not None:
             counters = agent.mqtt.counters
             found |= {f"mqtt_{name}": getattr(counters, name) for name in counters.__slots__}
+            budget = agent.mqtt.budget
+            found["now_mqtt_month_bytes"] = budget.used
+            if budget.is_limited:
+                found["now_mqtt_budget_left_bytes"] = budget.left(now_ms() / 1000)
+                found["mqtt_put_off"] = budget.thinned
             found["now_mqtt_connected"] = int(bool(agent.mqtt.connected_to))
         if agent.modbus:
             units = [unit for source in agent.modbus for unit in source.units]
@@ -138,6 +143,12 @@ class Monitor:
             found["audit.disk", "audit"] = f"{agent.audit.error}{lost}; free some space"
         if agent.mqtt is not None and not agent.mqtt.connected_to:
             found["mqtt.offline", "mqtt"] = agent.mqtt.last_error or "not connected yet"
+        if agent.mqtt is not None and agent.mqtt.budget.is_thinned(now_ms() / 1000):
+            left = agent.mqtt.budget.left(now_ms() / 1000)
+            found["mqtt.budget", "mqtt"] = (
+                f"{left} bytes are left of this month's budget: live readings are thinned;"
+                " raise mqtt.budget_mb_month, or ask for fewer readings"
+            )
         for source in agent.modbus:
             for unit in source.units:
                 if unit.fault:

@@ -14,7 +14,7 @@ import logging
 import random
 import time
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import aiomqtt
@@ -22,6 +22,7 @@ import aiomqtt
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.store import Stored
 from gateway.service import end_tasks
+from gateway.sinks.budget import Bucket, Budget, connect_bytes, ping_bytes, publish_bytes
 from gateway.sinks.connection import connected
 from gateway.sinks.formats import (
     HISTORY,
@@ -40,7 +41,8 @@ log = logging.getLogger("tukad.mqtt")
 
 _WINDOW_BYTES = (4096, 1_000_000)
 _SLOW_RATE = 1000  # bytes a second: what the slowest link worth having carries
-_STATE = "catalogue"
+_STATE, _BUDGET = "catalogue", "mqtt/budget"
+_LOOK_S = 1.0  # so often is looked whether the budget allows more
 _OVERHEAD = 7  # bytes of a QoS 1 PUBLISH besides topic and payload
 
 
@@ -72,6 +74,7 @@ class MqttSink:
         intervals_s: dict[str, int],
         health: Callable[[], dict[str, Any]],
         messages: Messages | None = None,
+        utc_offset_h: float = 0.0,
     ) -> None:
         self._settings = settings
         self._site = site
@@ -83,6 +86,16 @@ class MqttSink:
         self.counters = Counters()
         self.connected_to = ""
         self.last_error = ""
+        self.budget = Budget(
+            settings.budget_mb_month * 1_000_000,
+            utc_offset_h,
+            time.time(),
+            ledger.call(lambda store: store.get_state(_BUDGET)),
+            lambda state: ledger.write_soon(lambda store: store.set_state(_BUDGET, state)),
+        )
+        self._bucket = Bucket(settings.rate_bytes_s, time.monotonic())
+        self._published_s = 0.0
+        self._is_tls = False
         self._window_bytes = float(_WINDOW_BYTES[0])
         self._bytes_per_reading = 40.0
         self._under_way = 0  # messages
@@ -115,7 +128,7 @@ class MqttSink:
                 try:
                     await self._session(url)
                 except (aiomqtt.MqttError, OSError, TimeoutError) as error:
-                    self._note(url, str(error) or type(error).__name__)
+                    self._note_error(url, str(error) or type(error).__name__)
                 finally:
                     self.connected_to = ""
                 if time.monotonic() - started > 10:
@@ -146,7 +159,7 @@ class MqttSink:
     def _is_drained(self) -> bool:
         return self.outbox.is_empty and self._messages.is_empty
 
-    def _note(self, url: str, error: str) -> None:
+    def _note_error(self, url: str, error: str) -> None:
         self.counters.failures += 1
         if error != self.last_error:
             log.warning("mqtt.link broker=%s error=%r; readings are kept", url, error)
@@ -159,11 +172,17 @@ class MqttSink:
     ) -> contextlib.AbstractAsyncContextManager[aiomqtt.Client]:
         will = None if suffix else aiomqtt.Will(f"tukad/{self._site}/online", b"0", 1, True)
         identifier = (self._settings.client_id or f"tukad-{self._site}") + suffix
-        return connected(self._settings, url, identifier, will)
+        settings = self._settings
+        self._is_tls = url.startswith("mqtts:")
+        keepalive_s = self.budget.keepalive_s(settings.keepalive_s, is_tls=self._is_tls)
+        if keepalive_s != settings.keepalive_s:
+            settings = replace(settings, keepalive_s=keepalive_s)
+        return connected(settings, url, identifier, will)
 
     async def _session(self, url: str) -> None:
         async with self._connected(url) as client:
             await self.outbox.reset()
+            self.budget.note(connect_bytes(is_tls=self._is_tls), time.time())
             self._under_way = self._under_way_bytes = 0
             self._window_bytes = float(_WINDOW_BYTES[0])  # this link may be another one
             self._room.set()
@@ -186,6 +205,7 @@ class MqttSink:
                 self._send_readings(client),
                 self._send_health(client),
                 self._send_messages(client),
+                self._count_pings(),
             ):
                 self._start(work)
             try:
@@ -194,6 +214,7 @@ class MqttSink:
                 # Stopping: say goodbye properly, the will is for accidents.
                 with contextlib.suppress(aiomqtt.MqttError):
                     await client.publish(f"tukad/{self._site}/online", b"0", 1, True, timeout=1)
+                self.budget.save()
                 raise
             finally:
                 self.connected_to = ""
@@ -217,6 +238,7 @@ class MqttSink:
     async def _watch(self, client: aiomqtt.Client) -> None:
         """Ends with an error when the connection does."""
         async for message in client.messages:
+            self._note(str(message.topic), len(bytes(message.payload)))
             if self._messages.deliver(str(message.topic), bytes(message.payload)):
                 continue
             if isinstance(self._format, BatchFormat):
@@ -239,7 +261,17 @@ class MqttSink:
             payload = json.dumps(self._health(), separators=(",", ":")).encode()
             message = Message(f"tukad/{self._site}/health", payload, retain=True)
             await self._publish(client, message)
-            await asyncio.sleep(self._settings.health_s)
+            size = self._wire_bytes(message.topic, len(payload))
+            await asyncio.sleep(self.budget.health_s(self._settings.health_s, size))
+
+    async def _count_pings(self) -> None:
+        """Nobody tells us of them: the client sends one when it had nothing else to say."""
+        size = ping_bytes(is_tls=self._is_tls)
+        period_s = self.budget.keepalive_s(self._settings.keepalive_s, is_tls=self._is_tls)
+        while True:
+            await asyncio.sleep(period_s)
+            if time.monotonic() - self._published_s >= period_s:
+                self.budget.note(size, time.time())
 
     async def _send_messages(self, client: aiomqtt.Client) -> None:
         while True:
@@ -252,8 +284,7 @@ class MqttSink:
         settings = self._settings
         while True:
             await self.outbox.wait()
-            if settings.linger_ms:
-                await asyncio.sleep(settings.linger_ms / 1000)
+            await self._linger()
             if self._under_way and 0 < self.outbox.live < settings.batch_max:
                 # What comes while a message is under way goes together with the next one.
                 self._room.clear()
@@ -264,11 +295,45 @@ class MqttSink:
             limit = min(
                 settings.batch_max, max(1, int(self._window_bytes / 4 / self._bytes_per_reading))
             )
-            klass, stored = LIVE, self.outbox.take_live(limit)
-            if not stored:
-                klass, stored = HISTORY, await self.outbox.take_history(limit)
+            if settings.rate_bytes_s:
+                limit = min(limit, max(1, int(settings.rate_bytes_s / self._bytes_per_reading)))
+            klass, stored = await self._take(limit)
             if stored:
                 await self._send(client, klass, stored)
+
+    async def _linger(self) -> None:
+        """Let live readings gather, longer as the month's budget runs short."""
+        if self._settings.linger_ms:
+            await asyncio.sleep(self._settings.linger_ms / 1000)
+        begun = time.monotonic()
+        while time.monotonic() - begun < self.budget.linger_s(time.time()):  # noqa: ASYNC110  the time grants it
+            await asyncio.sleep(_LOOK_S)
+
+    async def _take(self, limit: int) -> tuple[str, list[Stored]]:
+        """The next readings that the budget allows."""
+        now_s = time.time()
+        stored: list[Stored] = []
+        if self.budget.allows_live(now_s):
+            if self.budget.is_thinned(now_s):
+                stored = self._newest_only(self.outbox.take_live(self.outbox.live))
+            else:
+                stored = self.outbox.take_live(limit)
+        if stored:
+            return LIVE, stored
+        if self.budget.allows_history(now_s):
+            return HISTORY, await self.outbox.take_history(limit)
+        await asyncio.sleep(_LOOK_S)
+        return HISTORY, []
+
+    def _newest_only(self, live: list[Stored]) -> list[Stored]:
+        """The newest reading of each stream; the others go as history when there is room."""
+        newest = {(one.reading.device, one.reading.stream): one for one in live}
+        kept = {one.id for one in newest.values()}
+        others = [one.id for one in live if one.id not in kept]
+        if others:
+            self.outbox.put_off(others)
+            self.budget.thinned += len(others)
+        return list(newest.values())
 
     async def _send(self, client: aiomqtt.Client, klass: str, stored: list[Stored]) -> None:
         news = self._format.learn(stored)
@@ -277,6 +342,7 @@ class MqttSink:
             # Durable before it is used: a version never comes back with another meaning.
             await self._ledger.write(lambda store: store.set_state(_STATE, state))
         for message in news:
+            await self._may_go(message)
             await self._publish(client, message)
         if len(stored) > 50:  # off the loop, so that alarms and polls do not wait for it
             messages = await asyncio.to_thread(self._format.messages, klass, stored)
@@ -288,9 +354,28 @@ class MqttSink:
             while self._is_full():
                 self._room.clear()
                 await self._room.wait()
+            await self._may_go(message)
             self._under_way += 1
             self._under_way_bytes += len(message.payload)
             self._start(self._deliver(client, klass, message))
+
+    async def _may_go(self, message: Message) -> None:
+        """Until the limit of bytes a second allows a message."""
+        size = self._wire_bytes(message.topic, len(message.payload))
+        while wait_s := self._bucket.wait_s(size, time.monotonic()):  # noqa: ASYNC110  the time grants it
+            await asyncio.sleep(wait_s)
+        self._bucket.take(size, time.monotonic())
+
+    def _wire_bytes(self, topic: str, payload: int) -> int:
+        is_v5 = self._settings.version == "5"
+        return publish_bytes(topic, payload, is_tls=self._is_tls, is_v5=is_v5)
+
+    def _note(self, topic: str, payload: int) -> int:
+        """A message goes over the wire; returns its bytes there."""
+        size = self._wire_bytes(topic, payload)
+        self.budget.note(size, time.time())
+        self._published_s = time.monotonic()
+        return size
 
     def _is_full(self) -> bool:
         return (
@@ -322,6 +407,9 @@ class MqttSink:
         waiting = self._under_way_bytes + len(message.payload)
         timeout_s = self._settings.ack_timeout_s + waiting / _SLOW_RATE / 4
         self.counters.messages += 1
+        size = self._note(message.topic, len(message.payload))
+        if not message.ids:  # readings have asked before
+            self._bucket.take(size, time.monotonic())
         try:
             await client.publish(
                 message.topic, message.payload, 1, message.retain, timeout=timeout_s

@@ -113,6 +113,11 @@ class Outbox:
         self._held.update(row.id for row in taken)
         return taken
 
+    def put_off(self, ids: Sequence[int]) -> None:
+        """Live readings that were taken and are to go as history instead, some day."""
+        self._held.difference_update(ids)
+        self._below = _NEWEST
+
     def done(self, ids: Sequence[int]) -> None:
         """The other side confirmed these readings."""
         self._held.difference_update(ids)

@@ -73,6 +73,16 @@ class MqttSettings:
     linger_ms: int = setting(
         0, low=0, high=600_000, unit="ms", doc="wait so long for more readings: fewer bytes, later"
     )
+    budget_mb_month: int = setting(
+        0, low=0, high=10_000_000, unit="MB", doc="bytes on the wire a calendar month; 0: no limit"
+    )
+    rate_bytes_s: int = setting(
+        0,
+        low=0,
+        high=1_000_000_000,
+        unit="bytes/s",
+        doc="readings and health take at most so much; alarms always pass; 0: no limit",
+    )
     health_s: float = setting(60.0, low=1, high=86400, unit="s", doc="health is published so often")
 
     def __post_init__(self) -> None:
