@@ -155,7 +155,13 @@ class Diagnosis:
         return now_ms - max(self.memories[device].heard_ms, self._start_ms)
 
     def _silence(self, device: str, now_ms: int) -> Evidence:
+        """Why a device is not heard. One that never was is not mounted yet; boats go out of range.
+
+        `gateway.rules.vessels` knows for how long a vessel may be silent.
+        """
         memory = self.memories[device]
+        if not memory.frames or self.equipment[device].mobile:
+            return {}
         quiet = self._quiet_ms(device, now_ms)
         limit = self.limit_ms(device)
         gasp = memory.events.get("gasp", [0, -1])
