@@ -19,6 +19,7 @@ from gateway.acts.gtfs import GtfsSettings
 from gateway.acts.open311.settings import Open311Settings
 from gateway.acts.sensorthings.settings import SensorThingsSettings
 from gateway.acts.siren.settings import SirenSettings
+from gateway.acts.sos import SosSettings
 from gateway.acts.storm.settings import StormSettings
 from gateway.acts.watch_settings import WatchSettings
 from gateway.atcs.service.settings import JunctionSettings
@@ -125,6 +126,7 @@ class Settings:
     cap: CapSettings | None = setting(None, doc="signed CAP 1.2 alerts")
     junction: tuple[JunctionSettings, ...] = setting((), doc="signal controllers of this gateway")
     siren: SirenSettings | None = setting(None, doc="sirens, by gauge and level")
+    sos: SosSettings | None = setting(None, doc="steps of a call for help, told to the crew")
     ais: AisSettings | None = setting(None, doc="boats and gauges on chart plotters")
     geojson: GeojsonSettings | None = setting(None, doc="layers for a GIS")
     gtfs: GtfsSettings | None = setting(

@@ -52,6 +52,10 @@ def open_acts(context: Context) -> list[Act]:
         from gateway.acts.junction import open_junctions
 
         acts += open_junctions(context)
+    if context.settings.sos is not None:
+        from gateway.acts.sos import SosAct
+
+        acts.append(SosAct(context.settings.sos, context))
     return acts
 
 

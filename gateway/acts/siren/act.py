@@ -17,12 +17,13 @@ from datetime import UTC, datetime, timedelta
 
 from gateway.acts.part import Act, Context
 from gateway.acts.siren.desk import Do, Order, SirenDesk, Sound
+from gateway.acts.siren.numbers import CommandNumbers
 from gateway.acts.siren.relay import Relay, RelayError
 from gateway.acts.siren.settings import SirenSettings, UnitSettings
 from gateway.clock import now_ms
 from gateway.config import ConfigError
 from gateway.ledger.schema import LedgerFullError
-from gateway.ledger.store import Store, Stored
+from gateway.ledger.store import Stored
 from gateway.model import Alarm
 from protocols.errors import LocalError
 from protocols.payload.command import (
@@ -30,7 +31,6 @@ from protocols.payload.command import (
     CMD_SIREN,
     CMD_TEST,
     DONE,
-    NUMBER_MAX,
     REPEATED,
     encode_command,
 )
@@ -68,7 +68,7 @@ class SirenAct(Act):
         self._units = {one.name: one for one in settings.unit}
         self._relays = {one.name: Relay(one) for one in settings.unit if one.port}
         self._by_device = {one.device: one.name for one in settings.unit if one.device}
-        self._numbers: dict[str, int] = {}
+        self._numbers = CommandNumbers(context.ledger)
         self._wired_number = now_ms()  # above those of orders before a restart
         self._news = asyncio.Event()
         self._wired: set[asyncio.Task[None]] = set()
@@ -247,7 +247,7 @@ class SirenAct(Act):
         service = self._context.service
         if service is None:
             return 0
-        number = number or await self._next_number(unit.device)
+        number = number or await self._numbers.next(unit.device)
         data = encode_command(kind, number, values)
         try:
             await service.queue_downlink(
@@ -256,25 +256,6 @@ class SirenAct(Act):
         except (LocalError, KeyError, OSError) as error:
             log.error("siren.not_queued siren=%s error=%r", unit.name, str(error))
             return 0
-        return number
-
-    async def _next_number(self, device: str) -> int:
-        """The device's next command number, durably where the disk lets us."""
-
-        def take(store: Store) -> int:
-            key = f"command/{device}"
-            last = max(store.get_state(key) or 0, self._numbers.get(device, 0))
-            number = min(last + 1, NUMBER_MAX)
-            store.set_state(key, number)
-            return number
-
-        try:
-            number = await self._context.ledger.write(take)
-        except LedgerFullError:
-            # Sirens do not depend on a disk: the store can still be read.
-            last = await self._context.ledger.read(lambda s: s.get_state(f"command/{device}") or 0)
-            number = min(max(last, self._numbers.get(device, 0)) + 1, NUMBER_MAX)
-        self._numbers[device] = number
         return number
 
     async def _save(self) -> None:
