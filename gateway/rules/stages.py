@@ -194,7 +194,9 @@ class StageRule:
         value = reading.values.get(self._value_of[reading.device])
         by_float = self._is_float(member, reading, value)
         believed = None
-        if value is not None and reading.time_ms > member.time_ms:
+        # An event may carry the same second as the frame before it.
+        since_ms = reading.time_ms - member.time_ms
+        if value is not None and (since_ms > 0 or (since_ms == 0 and reading.stream == _EVENT)):
             believed = self._believed(member, reading, value)
             self.time_ms = max(self.time_ms, reading.time_ms)
         if believed is not None:

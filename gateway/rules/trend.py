@@ -50,10 +50,12 @@ class Trend:
         self._points: deque[tuple[int, int]] = deque(maxlen=_KEPT)
 
     def add(self, time_ms: int, level_mm: int) -> None:
-        """Take a reading; one that is not newer than the last starts afresh (the clock was set)."""
+        """Take a reading; of two at one time the later counts, an older one starts afresh."""
         points = self._points
-        if points and time_ms <= points[-1][0]:
-            points.clear()
+        if points and time_ms == points[-1][0]:
+            points.pop()
+        elif points and time_ms < points[-1][0]:
+            points.clear()  # the clock was set
         points.append((time_ms, level_mm))
         while time_ms - points[0][0] > WINDOWS_MIN[-1] * 60_000:
             points.popleft()

@@ -321,5 +321,5 @@ def _slope(points: list[tuple[int, int]]) -> float:
     )
     if not slopes:
         return 0.0
-    low, high = slopes[len(slopes) // 5], slopes[-1 - len(slopes) // 5]
+    low, high = slopes[len(slopes) // 10], slopes[-1 - len(slopes) // 10]
     return slopes[len(slopes) // 2] if low * high > 0 else 0.0

@@ -169,6 +169,15 @@ def test_a_jump_over_two_stages_asks_for_the_nodes_next_reading() -> None:
     assert alarm is not None and alarm.level == 2
 
 
+def test_an_event_in_the_second_of_the_frame_before_it_still_decides() -> None:
+    it = rule()
+    for number in range(150):
+        it.feed(node(number, 2000 + 4 * number, 10 * number), LATER)
+    assert it.level == 2
+    alarm = it.feed(event(1, 2661, 1490, 3), LATER)
+    assert alarm is not None and alarm.level == 3
+
+
 def test_older_readings_in_a_frame_are_votes_in_their_order() -> None:
     it = rule()
     run(it, CALM)
