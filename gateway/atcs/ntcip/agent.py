@@ -37,6 +37,7 @@ log = logging.getLogger("tukad.junction")
 SYSTEM: Oid = (1, 3, 6, 1, 2, 1, 1)
 _READ_ONLY, _READ_WRITE = "tukad-read", "tukad-write"
 _PASSWORD_MIN = 8
+_NOWHERE: Oid = (1, 3, 6, 1, 6, 3, 16, 1, 5, 0)
 
 
 class Owner(Protocol):
@@ -166,9 +167,9 @@ def _allow(how: str, name: Any, value: Any, idx: int, context: dict[str, Any]) -
 class Agent:
     """A running agent; `close` ends it."""
 
-    def __init__(self, engine: Any, instrument: Instrument, port: int) -> None:
+    def __init__(self, engine: Any, instrument: Instrument, local: socket.socket) -> None:
         self._engine = engine
-        self.port = port
+        self._socket = local
         self.instrument = instrument
         self._task = asyncio.create_task(self._watch())
 
@@ -181,6 +182,7 @@ class Agent:
         """Close the socket."""
         self._task.cancel()
         self._engine.close_dispatcher()
+        self._socket.close()
 
 
 async def open_agent(settings: SnmpSettings, base: Path, plan: Plan, owner: Owner) -> Agent:
@@ -195,7 +197,6 @@ async def open_agent(settings: SnmpSettings, base: Path, plan: Plan, owner: Owne
         local.bind((host, port))
     except OSError as error:
         raise ConfigError(f"junction.snmp.bind = {settings.bind}: {error.strerror}") from None
-    bound = int(local.getsockname()[1])
     opened = transport.open_server_mode(sock=local)
     snmp_config.add_transport(engine, udp.DOMAIN_NAME, opened)
     instrument = Instrument(plan, owner)
@@ -208,7 +209,7 @@ async def open_agent(settings: SnmpSettings, base: Path, plan: Plan, owner: Owne
         cmdrsp.SetCommandResponder,
     ):
         responder(engine, scope)
-    return Agent(engine, instrument, bound)
+    return Agent(engine, instrument, local)
 
 
 def _users(engine: Any, settings: SnmpSettings, base: Path, host: str) -> None:
@@ -268,7 +269,8 @@ def _user(engine: Any, settings: SnmpSettings, base: Path) -> None:
 def _access(engine: Any, model: int, name: str, level: str, writes: bool) -> None:
     # One subtree holds both the system group and NTCIP; what is outside does not exist anyway.
     tree = (1, 3, 6, 1)
-    snmp_config.add_vacm_user(engine, model, name, level, tree, tree if writes else (), ())
+    # pysnmp 7.1 lets everybody write whose write view is empty, so nobody's is.
+    snmp_config.add_vacm_user(engine, model, name, level, tree, tree if writes else _NOWHERE, ())
 
 
 __all__ = ["Agent", "open_agent"]
