@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from gateway.ledger.ledger import Ledger
 from gateway.ledger.store import Store
 from gateway.model import CLEARED, Alarm, Reading
 from protocols.payload.reckon import wrap_lon
@@ -88,12 +89,18 @@ class Picture:
             self.shares[device.name] = device.share
             self.streams[device.name] = list(_STREAMS)
 
-    def recover(self, store: Store) -> None:
-        """What the ledger knows: to be called once, before `feed`."""
-        for device, streams in self.streams.items():
-            found = (store.latest(device, stream) for stream in streams)
-            self.feed(reading for reading in found if reading is not None)
-        for alarm in reversed(store.alarms(_ALARMS)):
+    async def recover(self, ledger: Ledger) -> None:
+        """Take what the ledger knows; news that come meanwhile are newer and stay."""
+
+        def query(store: Store) -> tuple[list[Reading | None], list[Alarm]]:
+            latest = [
+                store.latest(one, name) for one, names in self.streams.items() for name in names
+            ]
+            return latest, store.alarms(_ALARMS)
+
+        latest, alarms = await ledger.read(query)
+        self.feed(reading for reading in latest if reading is not None)
+        for alarm in reversed(alarms):
             self.hear(alarm)
 
     def feed(self, readings: Iterable[Reading]) -> set[str]:

@@ -34,6 +34,7 @@ class PublishedAct(Act):
         self.server = FileServer(lambda path: self._documents.get(path.removeprefix("/")))
         self._documents: dict[str, Document] = {}
         self._news = asyncio.Event()
+        self._has_recovered = asyncio.Event()
         self._bind_error = self._disk_error = ""
         self._made = 0
 
@@ -43,6 +44,7 @@ class PublishedAct(Act):
 
     async def handle(self, number: int, alarm: Alarm) -> None:
         """Alarms show at once."""
+        await self._has_recovered.wait()  # or an older alarm would have the last word
         self.picture.hear(alarm)
         self._news.set()
 
@@ -52,7 +54,8 @@ class PublishedAct(Act):
 
     async def run(self) -> None:
         """Keep documents and serve them, until cancelled."""
-        await self._ledger.read(self.picture.recover)
+        await self.picture.recover(self._ledger)
+        self._has_recovered.set()
         try:
             async with asyncio.TaskGroup() as group:
                 if self._bind:

@@ -34,10 +34,12 @@ class AisAct(Act):
         self.hub = Hub(settings.clients_max, lambda: self._feed.everything(now_ms()))
         self._udp: Datagrams | None = None
         self._news = asyncio.Event()
+        self._has_recovered = asyncio.Event()
         self._tcp_error = ""
 
     async def handle(self, number: int, alarm: Alarm) -> None:
         """Calls for help go out at once."""
+        await self._has_recovered.wait()  # or an older alarm would have the last word
         self.picture.hear(alarm)
         self._feed.noted(alarm.device, tick_ms())
         self._news.set()
@@ -50,7 +52,8 @@ class AisAct(Act):
 
     async def run(self) -> None:
         """Serve until cancelled."""
-        await self._ledger.read(self.picture.recover)
+        await self.picture.recover(self._ledger)
+        self._has_recovered.set()
         if self._settings.udp:
             self._udp = Datagrams(self._settings.udp)
         try:

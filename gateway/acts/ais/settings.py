@@ -7,6 +7,7 @@ could have.
 """
 
 from dataclasses import dataclass
+from ipaddress import ip_address
 
 from gateway.acts.picture import EXACT, SHARES
 from gateway.config import address_check, setting
@@ -29,6 +30,18 @@ def mmsi_kind(mmsi: int) -> str:
 
 def _address(value: str) -> str:
     return "" if value == "" else address_check(value)
+
+
+def _target(value: str) -> str:
+    """Datagrams go to a number: looking up a name would make everything else wait."""
+    problem = _address(value)
+    if problem or not value:
+        return problem
+    try:
+        ip_address(value.rpartition(":")[0].strip("[]"))
+    except ValueError:
+        return 'is not "address:port" with an address in numbers, such as 192.168.1.255:10110'
+    return ""
 
 
 def _ship_mmsi(value: int) -> str:
@@ -107,8 +120,8 @@ class AisSettings:
     tcp: str = setting("127.0.0.1:10110", doc='where plotters connect; "" for none', check=_address)
     udp: str = setting(
         "127.0.0.1:10110",
-        doc='where datagrams go: a host or a broadcast address; "" for none',
-        check=_address,
+        doc='where datagrams go: an address or a broadcast address; "" for none',
+        check=_target,
     )
     clients_max: int = setting(32, low=1, high=1000, doc="most plotters at once over TCP")
     mid: int = setting(525, low=201, high=775, doc="maritime identification digits: Indonesia 525")

@@ -127,6 +127,16 @@ def test_messages_come_in_the_intervals_of_the_standard(tmp_path: Path) -> None:
     assert counted == {18: 12, 1: 36, 5: 1, 24: 2, 21: 2, 8: 2}
 
 
+def test_who_lies_still_is_said_every_three_minutes(tmp_path: Path) -> None:
+    chart = Chart(tmp_path, "reckon = false")
+    chart.give(
+        track("jukung-7", 1, START_MS, -871234, 11521234, speed_dkn=20, course_deg=271),
+        track("bus-3", 1, START_MS, -871234, 11521234, speed_dkn=0, state=4),
+    )
+    said = chart.run(0, 720)
+    assert (len(said[18]), len(said[1])) == (4, 4)
+
+
 def test_between_fixes_the_boat_goes_on_as_it_went_and_an_old_one_is_not_shown(
     tmp_path: Path,
 ) -> None:
@@ -305,6 +315,7 @@ def test_numbers_say_what_they_are(mmsi: int, kind: str) -> None:
         ),
         ({"vessel": [{"device": "a", "number": 1}, {"device": "a", "number": 2}]}, "twice"),
         ({"mid": 100}, "201..775"),
+        ({"udp": "plotter.lan:10110"}, "an address in numbers"),
     ],
 )
 def test_wrong_numbers_are_refused_with_the_cure(table: dict[str, Any], words: str) -> None:
