@@ -175,6 +175,14 @@ def test_a_call_for_help_is_said_at_once_and_eight_times_a_minute_until_it_ends(
     assert 14 not in after
 
 
+def test_a_call_that_comes_late_does_not_move_the_boat_back(tmp_path: Path) -> None:
+    chart = Chart(tmp_path)
+    chart.give(track("jukung-7", 1, START_MS, -871234, 11521234))
+    chart.hear(alarm("jukung-7", "sos", START_MS - 60_000, lat_e5=-860000, lon_e5=11500000))
+    (call,) = of(chart.at(1), 1)
+    assert (call["lat"], call["lon"]) == (-8.71234, 115.21234)
+
+
 def test_a_drill_never_looks_like_a_call(tmp_path: Path) -> None:
     chart = Chart(tmp_path)
     chart.give(track("jukung-7", 1, START_MS, -871234, 11521234, state=2, is_drill=1))
