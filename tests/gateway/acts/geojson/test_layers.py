@@ -105,6 +105,7 @@ def test_vessels_are_coarse_unless_the_layer_and_the_owner_allow_more(tmp_path: 
         boat = vessels["jukung-7"]
         assert boat["geometry"]["coordinates"] == [115.215, -8.715]
         assert not boat["properties"].keys() & {"speed_kn", "course_deg", "state"}
+        assert boat["properties"]["time"] == "2026-09-10T00:20:00Z"  # ten minutes are as coarse
         text = json.dumps(vessels)
         assert "871234" not in text
         assert "8.71234" not in text
