@@ -133,7 +133,7 @@ class Settings:
         None, doc="the fleet and flooded roads for journey planners"
     )
     sensorthings: SensorThingsSettings | None = setting(None, doc="push to a SensorThings server")
-    watch: WatchSettings = field(default_factory=WatchSettings)
+    watch: WatchSettings | None = setting(None, doc="faults by cause (always on), vessels, fleet")
     open311: Open311Settings | None = setting(None, doc="fault tickets by Open311 GeoReport v2")
     assets: AssetsSettings | None = setting(None, doc="the asset register as messages and CSV")
 

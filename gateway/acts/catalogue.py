@@ -33,8 +33,9 @@ def open_acts(context: Context) -> list[Act]:
 
         acts.append(StormAct(context.settings.storm, context))
     from gateway.acts.watch import WatchAct
+    from gateway.acts.watch_settings import WatchSettings
 
-    acts.append(WatchAct(context.settings.watch, context))
+    acts.append(WatchAct(context.settings.watch or WatchSettings(), context))
     if context.settings.open311 is not None:
         from gateway.acts.open311.act import Open311Act
 

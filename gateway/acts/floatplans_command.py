@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from gateway.acts.floatplans import FloatPlanFile, PlanError, as_item, parse_plan
+from gateway.acts.watch_settings import WatchSettings
 from gateway.config import ConfigError
 from gateway.settings import load
 
@@ -20,9 +21,10 @@ def _file(config: Path) -> tuple[FloatPlanFile, set[str]]:
         settings = load(config).settings
     except ConfigError as error:
         raise click.ClickException(str(error)) from None
-    name = settings.watch.float_plans or "floatplans.json"
+    watch = settings.watch or WatchSettings()
+    name = watch.float_plans or "floatplans.json"
     path = settings.gateway.data_dir / name
-    return FloatPlanFile(path), {one.device for one in settings.watch.vessel}
+    return FloatPlanFile(path), {one.device for one in watch.vessel}
 
 
 def _now_ms() -> int:

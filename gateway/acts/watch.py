@@ -400,7 +400,8 @@ def equipment(context: Context) -> list[Equipment]:
             Equipment(one.name, "modbus", max(1, round(one.interval_s)), bus.name)
             for one in bus.sensor
         ]
-    mobile = {one.device for one in (*settings.watch.vessel, *settings.watch.vehicle)}
+    watch = settings.watch or WatchSettings()
+    mobile = {one.device for one in (*watch.vessel, *watch.vehicle)}
     return [replace(one, mobile=one.name in mobile) for one in found]
 
 

@@ -56,6 +56,7 @@ class Gateway:
 
     def new_act(self) -> WatchAct:
         self.messages = Messages("badung")
+        assert self.settings.watch is not None
         return WatchAct(
             self.settings.watch, self.context(), lambda: self.ms, lambda: self.boot
         )  # fmt: skip
