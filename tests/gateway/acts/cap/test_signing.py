@@ -7,6 +7,7 @@ from pathlib import Path
 
 import hypothesis.strategies as st
 import pytest
+import signxml
 from hypothesis import HealthCheck, given, settings
 from lxml import etree
 
@@ -122,6 +123,17 @@ def test_a_weaker_method_is_refused(us: Party) -> None:
     ):
         assert strong in text
         refused(text.replace(strong, weak).encode(), us.pin)
+
+
+def test_another_method_is_refused_even_with_our_key(us: Party) -> None:
+    """What we never do is not ours."""
+    signer = signxml.XMLSigner(
+        signature_algorithm=signxml.SignatureMethod.ECDSA_SHA384,
+        digest_algorithm=signxml.DigestAlgorithm.SHA256,
+        c14n_algorithm=signxml.CanonicalizationMethod.EXCLUSIVE_XML_CANONICALIZATION_1_0,
+    )
+    root = signer.sign(etree.fromstring(us.plain), key=us.signer._key, cert=[us.signer.certificate])
+    assert "does not fit" in refused(etree.tostring(root), us.pin)
 
 
 @settings(
