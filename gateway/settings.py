@@ -18,6 +18,7 @@ from gateway.acts.geojson import GeojsonSettings
 from gateway.acts.gtfs import GtfsSettings
 from gateway.acts.open311.settings import Open311Settings
 from gateway.acts.sensorthings.settings import SensorThingsSettings
+from gateway.acts.signs.settings import SignsSettings
 from gateway.acts.siren.settings import SirenSettings
 from gateway.acts.sos import SosSettings
 from gateway.acts.storm.settings import StormSettings
@@ -127,6 +128,7 @@ class Settings:
     junction: tuple[JunctionSettings, ...] = setting((), doc="signal controllers of this gateway")
     siren: SirenSettings | None = setting(None, doc="sirens, by gauge and level")
     sos: SosSettings | None = setting(None, doc="steps of a call for help, told to the crew")
+    signs: SignsSettings | None = setting(None, doc="LED boards: flood text, else the market")
     ais: AisSettings | None = setting(None, doc="boats and gauges on chart plotters")
     geojson: GeojsonSettings | None = setting(None, doc="layers for a GIS")
     gtfs: GtfsSettings | None = setting(

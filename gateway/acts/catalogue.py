@@ -57,6 +57,10 @@ def open_acts(context: Context) -> list[Act]:
         from gateway.acts.sos import SosAct
 
         acts.append(SosAct(context.settings.sos, context))
+    if context.settings.signs is not None:
+        from gateway.acts.signs.act import SignsAct
+
+        acts.append(SignsAct(context.settings.signs, context))
     return acts
 
 
