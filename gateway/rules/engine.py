@@ -22,9 +22,12 @@ from gateway.rules.pairs import PairRule
 from gateway.rules.silence import SilenceRule
 from gateway.rules.stages import StageRule
 from gateway.rules.thresholds import Thresholds
+from gateway.rules.vote import Vote
 
 _CHUNK = 1000
 _CHECKPOINT = 500  # readings between two saved states of a rule: bounds what recovery reads
+_REFILL = 20_000  # ledger numbers back in which the forecast looks for its past hours
+_ANY_MM = 1 << 30
 _EVENTS = "events"
 _SILENCE = "silence"
 
@@ -128,8 +131,24 @@ class Rules:
             self.silence.restore(silence)
         if self._thresholds is not None:
             self._thresholds.keep(store, now_ms)
+        self._refill(store)
         self.save(store)
         return missed
+
+    def _refill(self, store: Store) -> None:
+        """Give the forecast its past hours back; levels are voted on again."""
+        if self._forecaster is None:
+            return
+        newest = max(track.seen for track in self._tracks.values())
+        for device in self._forecaster.devices:
+            vote = Vote(base_mm=_ANY_MM)
+            rows = store.since(device, None, max(0, newest - _REFILL), _REFILL)
+            for one in sorted((row.reading for row in rows), key=attrgetter("time_ms")):
+                level = one.values.get("level_mm")
+                believed = None if level is None else vote.feed(one.time_ms, level)
+                if believed is not None:
+                    self._forecaster.feed_level(device, one.time_ms, believed)
+                self._forecaster.feed_rain(device, one.values, one.time_ms)
 
     def decide(self, stored: Iterable[Stored], now_ms: int) -> list[Alarm]:
         """Feed readings that are on disk; return the alarms to store and publish."""

@@ -420,6 +420,11 @@ class Forecaster:
             History(tide) if model.tide else None,
         )
 
+    @property
+    def devices(self) -> Sequence[str]:
+        """Whose readings it looks at."""
+        return (*self._levels, *(name for name in self._rains if name not in self._levels))
+
     def feed_level(self, device: str, time_ms: int, level_mm: int) -> None:
         """A level of the target or a gauge upstream; others change nothing."""
         history = self._levels.get(device)

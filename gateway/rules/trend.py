@@ -107,7 +107,7 @@ def theil_sen(points: Sequence[tuple[int, int]], window_min: int) -> Rate | None
     pairs = len(slopes)
     middle = (slopes[(pairs - 1) // 2] + slopes[pairs // 2]) / 2
     spread = _Z90 * math.sqrt(count * (count - 1) * (2 * count + 5) / 18)
-    low = slopes[max(0, math.floor((pairs - spread) / 2))]
+    low = slopes[max(0, math.floor((pairs - spread) / 2) - 1)]
     high = slopes[min(pairs - 1, math.ceil((pairs + spread) / 2))]
     step = RESOLUTION_MM * _HOUR_MS / (chosen[-1][0] - chosen[0][0])
     return Rate(

@@ -6,10 +6,15 @@ from pathlib import Path
 import pytest
 
 from gateway.config import ConfigError
+from gateway.ledger.schema import connect
+from gateway.ledger.store import Store
+from gateway.rules.engine import Rules
+from gateway.rules.events import EventRule
 from gateway.rules.forecast import (
     SKILL_MIN,
     Forecaster,
     History,
+    Model,
     Series,
     expect,
     fit,
@@ -17,7 +22,10 @@ from gateway.rules.forecast import (
     read_tide,
     ridge,
 )
-from tests.gateway.samples import START_MS
+from gateway.rules.settings import AlarmSettings, Stages
+from gateway.rules.silence import SilenceRule
+from gateway.rules.stages import Site, StageRule
+from tests.gateway.samples import START_MS, reading
 
 STEP_MS = 300_000
 
@@ -113,6 +121,39 @@ def test_fed_as_readings_come_it_says_what_it_says_of_the_whole_series() -> None
     ]
     assert live.expect(last) == expect(model, Series(rounded[0], rounded[1:], []), last) != ()
     assert live.expect(last + 3 * 3_600_000) == ()  # what is old is not forecast from
+
+
+def engine(model: Model) -> Rules:
+    stages = Stages(waspada_mm=3000, siaga_mm=4000, awas_mm=5000)
+    return Rules(
+        [StageRule("market", stages, AlarmSettings(), Site())],
+        EventRule(AlarmSettings(), Site(), frozenset({"market"})),
+        SilenceRule({}, 4, Site(), 0),
+        forecaster=Forecaster(model),
+    )
+
+
+def test_the_outlook_carries_it_also_after_a_restart(tmp_path: Path) -> None:
+    series = river(1, 10)
+    model = fit("market", series, ("weir",))
+    db = connect(tmp_path / "ledger.db")
+    store = Store(db)
+    it = engine(model)
+    it.recover(store, START_MS)
+    for n in range(200):
+        pair = [
+            reading(n, round(h.values[n]), device=name, stream="radar", at_s=300 * n)
+            for name, h in (("market", series.target), ("weir", series.upstream[0]))
+        ]
+        it.decide(store.add(pair), START_MS + 300_000 * n)
+        it.save(store)
+    first = it.outlook("market")
+    assert first is not None and first.forecast[0].minutes == 15
+    again = engine(model)
+    again.recover(store, START_MS + 60_000_000)
+    second = again.outlook("market")
+    assert second is not None and second.forecast == first.forecast
+    db.close()
 
 
 def test_least_squares_finds_weights_that_are_exact() -> None:

@@ -1,8 +1,11 @@
 """Rate of rise with its band, minutes to the next stage, and what an alarm says of them."""
 
 import itertools
+import json
 import random
 import statistics
+import subprocess
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -16,6 +19,7 @@ from gateway.rules.trend import Trend, minutes_to, theil_sen
 from tests.gateway.samples import START_MS, reading
 
 MINUTE = 60_000
+PEER = Path(__file__).parents[3] / ".peers/bin/python"
 
 
 def points(levels: list[int]) -> list[tuple[int, int]]:
@@ -41,6 +45,38 @@ def test_the_band_holds_the_truth_nine_times_in_ten() -> None:
         assert rate is not None
         held += rate.low_mm_h <= 1200 <= rate.high_mm_h
     assert 0.85 <= held / 400 <= 0.98
+
+
+def test_rate_and_band_are_those_of_scipy() -> None:
+    """`scipy.stats.theilslopes`, an independent reading of Sen (1968)."""
+    if not PEER.exists():
+        pytest.skip(f"{PEER} is absent: sh deploy/setup.sh tests")
+    dice = random.Random(8)
+    cases = [
+        [round(dice.uniform(-20, 40) * n + dice.gauss(0, 60)) for n in range(dice.randint(5, 25))]
+        for _ in range(40)
+    ]
+    ask = (
+        "import json, sys; from scipy.stats import theilslopes\n"
+        "print(json.dumps([[float(v) for v in theilslopes(y, range(len(y)), 0.9)]"
+        " for y in json.load(sys.stdin)]))"
+    )
+    done = subprocess.run(
+        [str(PEER), "-c", ask],
+        input=json.dumps(cases),
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=50,
+    )
+    for levels, (slope, _, low, high) in zip(cases, json.loads(done.stdout), strict=True):
+        rate = theil_sen(points(levels), 60)
+        assert rate is not None
+        assert abs(rate.mm_h - 60 * slope) <= 1
+        # Ranks are rounded differently by one at the ends, always outwards here.
+        assert rate.low_mm_h <= 60 * low + 1 and rate.high_mm_h >= 60 * high - 1
+        width = rate.high_mm_h - rate.low_mm_h
+        assert width <= 1.6 * 60 * (high - low) + 300
 
 
 def test_wild_readings_do_not_move_it() -> None:
