@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from gateway.atcs.controller import Controller, Output
 from gateway.atcs.events import Event
 from gateway.atcs.kernel import CHANGE, FLASH, GREEN
-from gateway.atcs.plan import PEDESTRIAN
+from gateway.atcs.plan import PEDESTRIAN, Plan
 
 HEADER = "TimeStamp,DeviceId,EventId,Parameter"
 
@@ -35,6 +35,20 @@ def csv_rows(events: Iterable[Event], device: int, start: datetime) -> Iterable[
         moment = start + timedelta(milliseconds=event.time_ms)
         tenths = moment.microsecond // 100_000
         yield f"{moment:%Y-%m-%d %H:%M:%S}.{tenths},{device},{event.code},{event.parameter}"
+
+
+FUNCTIONS = {"stop": "Presence", "advance": "Advance", "camera": "Presence"}
+
+
+def detector_rows(plan: Plan, device: int) -> Iterable[str]:
+    """The detectors as `atspm` wants them beside the log: DeviceId,Phase,Parameter,Function."""
+    yield "DeviceId,Phase,Parameter,Function"
+    for i, detector in enumerate(plan.detector):
+        phase = plan.index[detector.movement] + 1
+        if detector.kind in FUNCTIONS:
+            yield f"{device},{phase},{i + 1},{FUNCTIONS[detector.kind]}"
+        if detector.kind == "stop":
+            yield f"{device},{phase},{i + 1},Yellow_Red"
 
 
 def _state(aspect: int, walks: bool) -> str:
