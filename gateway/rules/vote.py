@@ -68,7 +68,6 @@ class Vote:
         self.level_mm: int | None = None
         self.time_ms = 0
         self.refuted = 0
-        self._rate = 0.0  # mm per ms of what is believed, from its last readings
         self._believed: deque[tuple[int, int]] = deque(maxlen=_BELIEVED)
         self._recent: deque[int] = deque(maxlen=_RECENT)
         self._refuted_ms: deque[int] = deque(maxlen=_RAVING)
@@ -119,11 +118,11 @@ class Vote:
             self._gap_ms = gap if not self._gap_ms else (3 * self._gap_ms + gap) // 4
         self._heard_ms = time_ms
         self._since += 1
-        tolerance = self._tolerance(is_filtered)
-        if self._continues(time_ms, value_mm, tolerance):
+        if self.would_continue(time_ms, value_mm, is_filtered=is_filtered):
             self._refute(time_ms)
             self._recent.append(value_mm)
             return self._believe(time_ms, value_mm)
+        tolerance = self._tolerance(is_filtered)
         needed = self._needed(time_ms, is_filtered, stages)
         weight = 2 if is_filtered else 1
         if partner_mm is not None and abs(partner_mm - value_mm) <= 2 * tolerance:
@@ -143,9 +142,12 @@ class Vote:
 
     def would_continue(self, time_ms: int, value_mm: int, *, is_filtered: bool = False) -> bool:
         """Whether `feed` would believe the reading at once."""
-        return self.is_measurable(value_mm) and self._continues(
-            time_ms, value_mm, self._tolerance(is_filtered)
-        )
+        if not self.is_measurable(value_mm):
+            return False
+        base = FILTERED_MM if is_filtered else NOISE_MM
+        if self.level_mm is not None and abs(value_mm - self.level_mm) <= base:
+            return True  # nearly always; the rest need not be reckoned
+        return self._continues(time_ms, value_mm, self._tolerance(is_filtered))
 
     def is_raving(self, time_ms: int) -> bool:
         """Whether several jumps came to nothing lately."""
@@ -168,10 +170,11 @@ class Vote:
         if self.level_mm is None:
             return value_mm < self._base_mm
         since_ms = min(max(time_ms - self.time_ms, 0), 3_600_000)
-        rise = min(abs(self._rate) * 1.5 * since_ms, STEEP_MM_MIN * since_ms / 60_000, 1500.0)
+        rate = _slope(list(self._believed))
+        rise = min(abs(rate) * 1.5 * since_ms, STEEP_MM_MIN * since_ms / 60_000, 1500.0)
         moved = value_mm - self.level_mm
-        up = rise if self._rate > 0 else 0.0
-        down = rise if self._rate < 0 else 0.0
+        up = rise if rate > 0 else 0.0
+        down = rise if rate < 0 else 0.0
         return -tolerance - down <= moved <= tolerance + up
 
     def _agrees(self, before: tuple[int, int], time_ms: int, value: int, tolerance: int) -> bool:
@@ -193,7 +196,6 @@ class Vote:
         self._held.clear()
         self._votes = 0
         self.level_mm, self.time_ms = value_mm, time_ms
-        self._rate = _slope(list(self._believed))
         return value_mm
 
     def _noise_mm(self) -> int:
@@ -279,7 +281,6 @@ class Vote:
             "level_mm": self.level_mm,
             "time_ms": self.time_ms,
             "refuted": self.refuted,
-            "rate": self._rate,
             "believed": list(self._believed),
             "recent": list(self._recent),
             "refuted_ms": list(self._refuted_ms),
@@ -297,7 +298,6 @@ class Vote:
         self.level_mm = state["level_mm"]
         self.time_ms = state["time_ms"]
         self.refuted = state["refuted"]
-        self._rate = state["rate"]
         self._believed = deque([(t, v) for t, v in state["believed"]], maxlen=_BELIEVED)
         self._recent = deque(state["recent"], maxlen=_RECENT)
         self._refuted_ms = deque(state["refuted_ms"], maxlen=_RAVING)

@@ -33,7 +33,6 @@ HIGH_MM = 4000  # 500 mm below the sensor's face: its blind zone
 FACE_MM = 4500
 STAGES = Stages(waspada_mm=500, siaga_mm=1160, awas_mm=2660, low_mm=-600, high_mm=HIGH_MM)
 DAY_S = 86_400
-DEBUG = False
 LATE = 2  # readings after the crossing that are allowed
 START_MS = 1_700_000_000_000
 # Runs of a strut's echo, in readings, as counted in one of the logs.
@@ -237,8 +236,6 @@ def run(
                     crossed[stage] += not faults[name].is_bad
                     if rule.level >= stage:
                         tally.late.append(max(0, crossed[stage] - 1) // len(names))
-                        if DEBUG and tally.late[-1] > LATE:
-                            print(seed, sequence, stage, round(level), shown, kinds, rule.value_mm)
                         crossed[stage] = -1
             is_rise = alarm is not None and alarm.event in (RAISED, ESCALATED)
             if is_rise and recent < LIMITS[rule.level - 1] - 150:
