@@ -88,7 +88,7 @@ def test_a_step_that_stays_is_seen_two_readings_late_at_most(step_s: float, late
     assert [(a.level, a.sequence) for a in alarms] == [(3, len(CALM) + late)]
 
 
-@examples(max_examples=150, deadline=None)
+@examples(max_examples=80, deadline=None)
 @given(
     rise_m_h=st.floats(0.1, 5.0),
     step_s=st.sampled_from([10, 60, 300]),

@@ -163,3 +163,17 @@ def test_a_disk_that_takes_nothing_loses_no_stage() -> None:
         alarms += it.decide_unstored([one], LATER)
     assert [alarm.level for alarm in alarms] == [1, 2, 3]
     assert it.decide([Stored(n + 1, one) for n, one in enumerate(rise)], LATER) == []
+
+
+def test_a_long_backlog_of_one_sensor_is_decided_whole_before_the_others(tmp_path: Path) -> None:
+    """More rows than one read takes: those of the second sensor let none of them be skipped."""
+    db = connect(tmp_path / "ledger.db")
+    store = Store(db)
+    rise = [0] * 1100 + list(range(0, 500, 20))
+    store.add([reading(n, v, device="a", stream="radar", at_s=10 * n) for n, v in enumerate(rise)])
+    end = 10 * len(rise)
+    store.add([reading(n, 500, device="b", stream="radar", at_s=end + 10 * n) for n in range(5)])
+    missed = [alarm for _, alarm in engine().recover(store, LATER) if alarm.kind == "stage"]
+    assert [(alarm.event, alarm.level) for alarm in missed] == [(RAISED, 1)]
+    assert missed[0].values["level_mm"] == 300
+    db.close()
