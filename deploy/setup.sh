@@ -110,6 +110,9 @@ tests)
         export NODE_EXTRA_CA_CERTS="${NODE_EXTRA_CA_CERTS:-/etc/ssl/certs/ca-certificates.crt}"
     (cd tests/oracles && PATH="$PWD/../../.venv/bin:$PATH" $npm ci --silent --no-audit --no-fund >&2) ||
         say "the Node.js oracles could not be installed: their tests will be skipped"
+    (cd tests/oracles/signalk && PATH="$PWD/../../../.venv/bin:$PATH" \
+        $npm ci --omit=optional --silent --no-audit --no-fund >&2) ||
+        say "the Signal K server could not be installed: its test will be skipped"
     UV=$(find_uv)
     [ -x .peers/bin/python ] || "$UV" venv -q --allow-existing --python "$PYTHON" .peers
     "$UV" pip sync -q --python .peers/bin/python --require-hashes deploy/peers.lock ||
