@@ -3,17 +3,50 @@
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import duckdb
 from atspm import SignalDataProcessor
 
 
+class Rows:
+    """A whole result, as releases of duckdb before 2 kept it."""
+
+    def __init__(self, cursor: Any) -> None:
+        self.description = cursor.description
+        self._rows = cursor.fetchall() if self.description else []
+
+    def fetchall(self) -> list[Any]:
+        rows, self._rows = self._rows, []
+        return rows
+
+    def fetchone(self) -> Any:
+        return self._rows.pop(0) if self._rows else None
+
+
+class Connection:
+    """duckdb 2 wants every result read to its end; atspm 2.6 was written for duckdb 1."""
+
+    def __init__(self, real: Any) -> None:
+        self._real = real
+
+    def execute(self, text: str, parameters: Any = None) -> Rows:
+        return Rows(self._real.execute(text, parameters or []))
+
+    query = sql = execute
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real, name)
+
+
 def main(log: str, config: str) -> None:
-    raw = duckdb.sql(
-        f"SELECT TimeStamp::TIMESTAMP AS TimeStamp, DeviceId::INT AS DeviceId, EventId::INT AS"
-        f" EventId, Parameter::INT AS Parameter FROM read_csv('{log}')"
-    ).df()
-    detectors = duckdb.sql(f"SELECT * FROM read_csv('{config}')").df()
+    folder = Path(log).parent
+    raw, detectors = str(folder / "raw.parquet"), str(folder / "detectors.parquet")
+    duckdb.sql(
+        f"COPY (SELECT TimeStamp::TIMESTAMP AS TimeStamp, DeviceId::INT AS DeviceId, EventId::INT"
+        f" AS EventId, Parameter::INT AS Parameter FROM read_csv('{log}')) TO '{raw}'"
+    )
+    duckdb.sql(f"COPY (SELECT * FROM read_csv('{config}')) TO '{detectors}'")
     names = [
         "has_data", "actuations", "arrival_on_green", "split_failures", "splits", "terminations",
         "timeline", "phase_wait", "ped", "coordination", "yellow_red", "ped_delay",
@@ -32,19 +65,17 @@ def main(log: str, config: str) -> None:
         },
     }  # fmt: skip
     with SignalDataProcessor(
-        raw_data=raw, detector_config=detectors, bin_size=15, verbose=0,
+        raw_data=raw, detector_config=detectors, bin_size=15, verbose=0, controller_type="maxtime",
         aggregations=[{"name": n, "params": parameters.get(n, {})} for n in names],
     ) as processor:  # fmt: skip
+        processor.conn = Connection(processor.conn)
         processor.load()
         processor.aggregate()
-        result = {
-            name: json.loads(
-                processor.conn.query(f"SELECT * FROM {name}").df().to_json(
-                    orient="records", date_format="iso"
-                )
-            )
-            for name in names
-        }  # fmt: skip
+        result: dict[str, list[dict[str, str]]] = {}
+        for name in names:
+            table = processor.conn.execute(f"SELECT * FROM {name}").fetchall()
+            columns = [row[0] for row in processor.conn.execute(f"DESCRIBE {name}").fetchall()]
+            result[name] = [dict(zip(columns, map(str, row), strict=True)) for row in table]
     Path(sys.argv[3]).write_text(json.dumps(result))
 
 
