@@ -198,7 +198,6 @@ class Outbox:
         self, delivery: Delivery, newest: Issued, now_ms: int, tick_ms: int
     ) -> ReceiverSettings | None:
         """Pass the incident's newest message on; the receiver that gets it, if there is one."""
-        delivery.has_escalated = True
         receiver = self._receivers.get(delivery.receiver)
         following = self._receivers.get(receiver.next) if receiver is not None else None
         if following is None:

@@ -60,6 +60,50 @@ def test_a_receiver_that_fails_gets_it_until_it_answers(tmp_path: Path, fault: s
     asyncio.run(scenario())
 
 
+def test_a_redirect_leads_no_secret_away(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        receiver, thief = Receiver(default="redirect"), Receiver()
+        async with serving(receiver, thief):
+            receiver.elsewhere = thief.url
+            more = "bearer_file = 'secret'"
+            world = World(tmp_path, receiver_section("112", receiver, more))
+            async with world.running() as act:
+                await act.handle(1, alarm(RAISED, 3))
+                await until(lambda: len(receiver.requests) == 2)
+                assert thief.requests == []
+                assert act.faults()["cap.waiting", "112"].count("307") == 1
+
+    asyncio.run(scenario())
+
+
+def test_news_that_was_taken_makes_the_older_ones_useless() -> None:
+    table = '[[receiver]]\nname = "112"\nurl = "https://112.example"\nack_min = 10'
+    section = build(CapSettings, tomllib.loads(f'sender = "a@b"\n{table}'), File(Path("x")))
+    outbox = Outbox(section.receiver)
+    one = {
+        "receiver": "112",
+        "incident": "i",
+        "msg_type": "Alert",
+        "expires_ms": 10**13,
+        "created_ms": 0,
+    }
+    outbox.restore(
+        [
+            {**one, "number": 1, "identifier": "a", "needs_ack": True},
+            {**one, "number": 2, "identifier": "b", "needs_ack": False},
+            {**one, "number": 3, "identifier": "c", "needs_ack": False, "incident": "j"},
+        ],
+        0,
+        0,
+    )
+    first, second, other = outbox.deliveries
+    outbox.failed(first, "HTTP 500", 0, 1.0, is_line=False)
+    outbox.succeeded(second)
+    assert (first.state, second.state, other.state) == ("obsolete", "sent", "waiting")
+    assert second.needs_acknowledgement  # what the first one asked for
+    assert [one.identifier for one in outbox.due("112", 10**6)] == ["c"]
+
+
 def certificate_for(address: str, path: Path) -> Path:
     """A key and a self-signed certificate of an address in one file."""
     key = ec.generate_private_key(ec.SECP256R1())

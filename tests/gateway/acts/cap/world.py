@@ -174,6 +174,7 @@ class Receiver:
         self.requests: list[tuple[dict[str, str], bytes]] = []
         self.taken: list[str] = []  # identifiers, as the receiver understood them
         self.port = 0
+        self.elsewhere = ""  # where "redirect" leads
         self.tls: ssl.SSLContext | None = None
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -241,7 +242,7 @@ class Receiver:
         elif action == "500":
             status = "500 Internal Server Error"
         elif action == "redirect":
-            status, more = "302 Found", f"Location: {self.url}/elsewhere\r\n"
+            status, more = "307 Temporary Redirect", f"Location: {self.elsewhere}\r\n"
         writer.write(
             f"HTTP/1.1 {status}\r\n{more}Content-Length: {len(answer)}\r\n\r\n".encode() + answer
         )
