@@ -81,6 +81,7 @@ class App:
         return cmd.UNKNOWN
 
     answer = 0
+    needs_clock = False  # it can do nothing without the time, and has little else to send
     holds_signals = False  # LED and buzzer belong to the application now
 
     def clock_set(self, moved_s: int, is_first: bool, now_ms: int) -> None:
@@ -198,6 +199,9 @@ class Node:
             # Until it is known the time is asked for with every uplink of a minute's distance.
             self._time_at_s = uptime_s + (_TIME_AGAIN_S if self.clock.is_set else 60)
             self.network.device.request_time()
+            if self.app.needs_clock:
+                # An uplink to carry the question: it also tells the network where we listen.
+                self._pages_due = max(self._pages_due, 1)
         if uptime_s >= _SHOW_S and not self._is_dark:
             self._is_dark = True
             if not self.app.holds_signals:

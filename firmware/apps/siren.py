@@ -68,6 +68,8 @@ _PATTERNS = (
 class SirenApp(App):
     """`output` drives the siren, `test_output` its amplifier's silent test; others may lack."""
 
+    needs_clock = True
+
     def __init__(
         self,
         node: Node,

@@ -34,8 +34,9 @@ from sim.radio.medium import Path as RadioPath
 
 AWAS_MM = 2660
 GOAL_S = 3.0
-_SETTLE_S = 75.0  # joins, clocks, status frames, Siaga
-_RATE_MM_S = 4.0
+_SETTLE_S = 150.0  # joins, clocks, status frames, data rates, Siaga
+_RATE_MM_S = 1.5  # 5.4 m/h: what these rivers do, and a rise that the rules believe at once
+_LOW_MM, _HIGH_MM = 2620.0, 2690.0
 _LATE_S = 30.0  # a siren that did not sound within this counts as silent
 
 
@@ -51,24 +52,24 @@ class Pair:
     relay: list[int] = field(default_factory=list[int])
 
     def make(self) -> None:
-        """The water: ebb below Siaga's middle, near Awas, a steady rise through it, and back."""
-        at_s = _SETTLE_S + self.dice.uniform(0, 40)
-        self.plan += [(0.0, 1300.0), (20.0, 2400.0)]
-        while (at_s + 60) * SECOND < self.ends_us:
-            self.plan.append((at_s, 2400.0))
-            start_s = at_s + 10  # 2560 mm by now, near enough for looks
-            self.plan += [(start_s, 2560.0), (start_s + 35, 2560 + 35 * _RATE_MM_S)]
-            crossing_s = start_s + (AWAS_MM - 2560) / _RATE_MM_S
+        """The water: Siaga, just below Awas; steadily through it; back; and again."""
+        at_s = _SETTLE_S + self.dice.uniform(0, 60)
+        self.plan.append((0.0, _LOW_MM))
+        climb_s = (_HIGH_MM - _LOW_MM) / _RATE_MM_S
+        while (at_s + climb_s) * SECOND < self.ends_us:
+            self.plan += [(at_s, _LOW_MM), (at_s + climb_s, _HIGH_MM)]
+            crossing_s = at_s + (AWAS_MM - _LOW_MM) / _RATE_MM_S
             self.crossings.append(round(crossing_s * SECOND))
-            self.plan.append((start_s + 42, 2400.0))
-            at_s = start_s + 42 + self.dice.uniform(45, 75)
-        self.plan.append((1e9, 2400.0))
+            at_s += climb_s + 5
+            self.plan += [(at_s, _HIGH_MM), (at_s + climb_s, _LOW_MM)]
+            at_s += climb_s + self.dice.uniform(5, 25)
+        self.plan.append((1e9, _LOW_MM))
 
     def level_mm(self, now_s: float) -> float:
         for (at, level), (then, following) in zip(self.plan, self.plan[1:], strict=False):
             if at <= now_s < then:
                 return level + (following - level) * (now_s - at) / (then - at)
-        return 2400.0
+        return _LOW_MM
 
 
 def free_port(kind: socket.SocketKind) -> int:
@@ -109,7 +110,7 @@ def write_config(folder: Path, nodes: list[Node], pairs: list[Pair], port: int) 
         else:
             lines.append(
                 f"interval_s = 10\nstages = {{ waspada_mm = 500, siaga_mm = 1160, "
-                f"awas_mm = {AWAS_MM}, hysteresis_mm = 100, hold_s = 0 }}"
+                f"awas_mm = {AWAS_MM}, hysteresis_mm = 20, hold_s = 0 }}"
             )
     path = folder / "gateway.toml"
     path.write_text("\n".join(lines) + "\n")
@@ -122,6 +123,8 @@ class Run:
     def __init__(self, folder: Path, count: int, seconds: float, loss: float, seed: int) -> None:
         self.folder, self.seconds = folder, seconds
         self.sim = Simulation(seed, Trace(keep=2_000_000))
+        self._trace = (folder / "trace.jsonl").open("w")
+        self.sim.trace.sink = lambda line: self._trace.write(line + "\n")
         self.medium = Medium(self.sim, RadioPath(exponent=2.9, sigma_db=3.0))
         self.concentrator = Concentrator(self.sim, self.medium)
         port = free_port(socket.SOCK_DGRAM)
@@ -144,6 +147,7 @@ class Run:
                         "stages_mm": [500, 1160, AWAS_MM],
                         "intervals_s": [60, 10, 10, 10],
                         "hold_s": 0,
+                        "hysteresis_mm": 20,
                     }
                 else:
                     settings |= {"siren_silent_days": 0, "siren_audible_day": 0}
@@ -204,6 +208,7 @@ class Run:
                     raise SystemExit("the agent ended: " + " | ".join(words))
         finally:
             self.pacer.stop()
+            self._trace.close()
             for node in self.nodes:
                 node.close()
             with contextlib.suppress(ProcessLookupError):
