@@ -5,7 +5,6 @@ import contextlib
 import json
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
@@ -133,11 +132,11 @@ async def junction(config: Path) -> AsyncGenerator[Process]:
 
 def pids_of(config: Path) -> list[int]:
     """Junction processes of this configuration, whoever started them."""
-    found = subprocess.run(
-        ["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True
-    ).stdout
-    return [
-        int(line.split()[0])
-        for line in found.splitlines()
-        if "gateway.atcs.service" in line and str(config) in line
-    ]
+    found: list[int] = []
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            with contextlib.suppress(OSError):
+                words = (folder / "cmdline").read_bytes().split(b"\0")
+                if b"gateway.atcs.service" in words and str(config).encode() in words:
+                    found.append(int(folder.name))
+    return found

@@ -1,0 +1,126 @@
+"""The junction beside an agent: what it publishes and takes, and that it outlives all of it."""
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+from collections.abc import AsyncGenerator, Callable
+from pathlib import Path
+from typing import Any
+
+import aiomqtt
+
+from gateway.atcs.service.letters import seal
+from gateway.clock import now_ms
+from tests.gateway.atcs.relayboard import RelayBoard
+from tests.gateway.atcs.service import NAME, pids_of, write
+from tests.gateway.peers import Broker, running
+
+KEY = "a key for the ambulances of the city"
+TOPIC = f"tukad/test/junction/{NAME}"
+
+
+class Room:
+    """The control room: the newest message of every topic of the junction."""
+
+    def __init__(self) -> None:
+        self.last: dict[str, Any] = {}
+        self.count = 0
+        self.changed = asyncio.Event()
+        self.client: aiomqtt.Client
+
+    @contextlib.asynccontextmanager
+    async def open(self, port: int) -> AsyncGenerator["Room"]:
+        async with aiomqtt.Client("127.0.0.1", port, timeout=5) as self.client:
+            await self.client.subscribe("tukad/test/#")
+            task = asyncio.create_task(self._listen())
+            try:
+                yield self
+            finally:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+
+    async def _listen(self) -> None:
+        async for message in self.client.messages:
+            topic = str(message.topic).removeprefix("tukad/test/")
+            if topic.startswith(("junction/", "alarm/")):
+                assert isinstance(message.payload, bytes)
+                self.last[topic] = json.loads(message.payload)
+                self.count += 1
+                self.changed.set()
+
+    def get(self, what: str) -> dict[str, Any]:
+        return self.last.get(f"junction/{NAME}/{what}", {})
+
+    async def until(self, test: Callable[[], Any], seconds: float = 25) -> None:
+        async with asyncio.timeout(seconds):
+            while not test():
+                self.changed.clear()
+                await self.changed.wait()
+
+
+def test_the_junction_outlives_reload_broker_and_its_own_death(tmp_path: Path) -> None:
+    (tmp_path / "ambulance.key").write_text(KEY)
+
+    async def scenario() -> None:
+        relay, broker = RelayBoard(), Broker("embedded", tmp_path)
+        await relay.start()
+        await broker.start()
+        config = write(
+            tmp_path, relay.port, mqtt=f'url = "mqtt://127.0.0.1:{broker.port}"',
+            junction='priority_key_file = "ambulance.key"', flood=True,
+        )  # fmt: skip
+        async with running(config) as agent:
+            async with Room().open(broker.port) as room:
+                await room.until(lambda: room.get("spat").get("mode") == "plan")
+                await room.until(lambda: room.get("status").get("state"))
+                assert room.get("status")["state"]["stages"] == {"kumbasari-1": None}
+
+                async def ask(payload: bytes) -> None:
+                    await room.client.publish(f"{TOPIC}/priority", payload)
+
+                body = {"vehicle": "ambulance-01", "approach": "ambulance-east", "eta_s": 12}
+                await ask(json.dumps(body).encode())
+                good = seal(KEY.encode(), "dispatch", now_ms(), body)
+                await ask(good.replace(b'"eta_s":12', b'"eta_s":1'))
+                await room.until(
+                    lambda: "forged" in "\n".join(room.get("status").get("requests", []))
+                )
+                assert room.get("spat")["mode"] == "plan"
+                await ask(good)
+                await room.until(lambda: room.get("spat").get("mode") == "preempt")
+                await ask(good)
+                await room.until(
+                    lambda: "repeated" in "\n".join(room.get("status").get("requests", []))
+                )
+
+                (pid,) = pids_of(config)
+                ticks = len(relay.log)
+                agent.send(signal.SIGHUP)
+                await relay.until(lambda: len(relay.log) > ticks + 30)
+                assert pids_of(config) == [pid], "the same process after the agent's reload"
+                faults = [k for k, coils in enumerate(relay.log) if coils[19]]
+                assert not faults, "never asked for flash"
+                count = room.count
+                await room.until(lambda: room.count > count + 3)
+
+            await broker.stop()
+            ticks = len(relay.log)
+            await relay.until(lambda: len(relay.log) > ticks + 20)
+            assert pids_of(config) == [pid]
+            await broker.start()
+            async with Room().open(broker.port) as room:
+                await room.until(lambda: room.get("spat").get("mode"))
+                os.kill(pid, signal.SIGKILL)
+                await relay.until(lambda: pids_of(config) not in ([], [pid]))
+                ticks = len(relay.log)
+                await room.until(
+                    lambda: room.get("spat").get("mode") == "plan" and len(relay.log) > ticks + 30
+                )
+        assert pids_of(config) == [], "ends with its agent"
+        assert relay.coils[19] and not any(relay.coils[:16])
+        await broker.stop()
+        await relay.stop()
+
+    asyncio.run(scenario())
