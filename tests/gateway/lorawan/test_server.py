@@ -595,3 +595,38 @@ def test_setting_the_clock_expires_nothing(site: Site, node: EndDevice) -> None:
     assert site.store.queue()[0].expires_ms > START_UNIX_MS
     site.advance(10_000)
     assert [one.state for one in site.reports] == ["expired", "expired"]
+
+
+def test_a_class_c_frame_that_meets_another_goes_at_once_after_it(tmp_path: Path) -> None:
+    site = Site(tmp_path, QUIET, auto_ack=False)
+    try:
+        siren = site.add_abp(EndDevice(5, "siren", "C"), 0x01020304)
+        site.hear(siren.uplink())
+        site.advance(10_300)
+        site.sent.clear()
+        _, out = site.server.queue_downlink("siren", 10, b"wail", False, 60, site.now)
+        site.take(out)
+        site.tx_ack(site.sent[0], "COLLISION_PACKET")
+        site.advance(160)
+        assert len(site.sent) == 2, "not at the next full second"
+        assert siren.read(site.sent[1].phy).payload == b"wail"
+    finally:
+        site.close()
+
+
+def test_a_siren_may_use_the_airtime_that_is_kept_back(tmp_path: Path) -> None:
+    # 0.1 % of an hour is 3.6 s; a frame of 20 bytes on SF10 takes 0.37 s, so nine fit it.
+    site = Site(tmp_path, LorawanConfig(bind="", duty_percent=0.1))
+    try:
+        siren = site.add(EndDevice(5, "siren", "C"))
+        site.join(siren)
+        site.hear(siren.uplink())
+        site.advance(10_000)
+        site.sent.clear()
+        for _ in range(8):
+            _, out = site.server.queue_downlink("siren", 10, bytes(7), False, 60, site.now)
+            site.take(out)
+            site.advance(2000)
+        assert len(site.sent) == 8
+    finally:
+        site.close()
