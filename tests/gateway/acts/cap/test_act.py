@@ -5,8 +5,10 @@ import json
 from pathlib import Path
 
 import feedparser
+import pytest
 
 from gateway.acts.cap.folder import FEED
+from gateway.acts.cap.signing import Signer
 from gateway.acts.runner import ActRunner
 from gateway.clock import now_ms
 from gateway.model import CLEARED, ESCALATED, RAISED
@@ -107,6 +109,25 @@ def test_killed_before_the_file_was_written_it_is_written_at_the_next_start(
     assert path.read_bytes() == content
     assert path.with_suffix(".txt").read_text() != "half"
     assert not list(path.parent.glob(".*.new"))
+
+
+def test_an_alarm_whose_message_failed_is_not_forgotten(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.start()
+    signer = world.act._signer
+
+    class Broken(Signer):
+        def sign(self, alert: bytes) -> bytes:
+            raise RuntimeError("a bug")
+
+    one = alarm(RAISED, 3)
+    world.act._signer = Broken(signer._key, signer.certificate)
+    with pytest.raises(RuntimeError):
+        asyncio.run(world.act.handle(1, one))
+    world.act._signer = signer
+    asyncio.run(world.act.handle(1, one))  # the runner gives it again
+    assert sent(world.act) == ["Alert"]
+    world.crash()
 
 
 def test_an_incident_goes_on_over_a_restart(tmp_path: Path) -> None:

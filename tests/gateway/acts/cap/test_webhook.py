@@ -320,6 +320,28 @@ def test_acknowledgement_by_post_needs_the_receivers_secret(tmp_path: Path) -> N
     asyncio.run(scenario())
 
 
+def test_a_receiver_without_a_secret_cannot_be_impersonated(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        receiver = Receiver()
+        async with serving(receiver):
+            world = World(tmp_path, receiver_section("112", receiver, "ack_min = 5"))
+            async with world.running() as act:
+                await act.handle(1, alarm(RAISED, 3))
+                await until(lambda: act.server.port and act.counters()["posted"] == 1)
+                body = json.dumps({"identifier": act.messages[0].identifier})
+                empty = hmac.new(b"", body.encode(), hashlib.sha256).hexdigest()
+                url = f"http://127.0.0.1:{act.server.port}/ack"
+                async with httpx.AsyncClient() as client:
+                    for headers in (
+                        {"X-Tukad-Signature": f"sha256={empty}"},
+                        {"Authorization": "Bearer "},
+                    ):
+                        answer = await client.post(url, content=body, headers=headers)
+                        assert answer.status_code == 401
+
+    asyncio.run(scenario())
+
+
 def test_acknowledgement_by_mqtt_and_rubbish_there(tmp_path: Path) -> None:
     async def scenario() -> None:
         receiver = Receiver()
