@@ -10,10 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import aiomqtt
+import pytest
 
+from gateway.acts.junction import JunctionAct, open_junctions
 from gateway.atcs.service.letters import seal
 from gateway.clock import now_ms
+from gateway.ledger.store import Stored
+from gateway.model import Alarm
+from tests.gateway.acts.fixture import act_context, flood
 from tests.gateway.atcs.relayboard import RelayBoard
+from tests.gateway.atcs.rig import ROOT
 from tests.gateway.atcs.service import NAME, pids_of, write
 from tests.gateway.peers import Broker, running
 
@@ -124,3 +130,89 @@ def test_the_junction_outlives_reload_broker_and_its_own_death(tmp_path: Path) -
         await relay.stop()
 
     asyncio.run(scenario())
+
+
+SECTION = f"""
+[[junction]]
+name = "{NAME}"
+plan = "plan.toml"
+run = "service"
+"""
+
+
+def test_flood_stages_reach_the_junction_with_their_age_also_after_a_restart(
+    tmp_path: Path,
+) -> None:
+    plan = (ROOT / "deploy/atcs/kumbasari.toml").read_text()
+    (tmp_path / "plan.toml").write_text(plan.replace('"kumbasari-1"', '"kumbasari"'))
+    said: list[dict[str, Any]] = []
+    changed = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while line := await reader.readline():
+            said.append(json.loads(line))
+            changed.set()
+        writer.close()
+
+    async def until(test: Callable[[], bool]) -> None:
+        async with asyncio.timeout(10):
+            while not test():
+                changed.clear()
+                await changed.wait()
+
+    async def scenario() -> None:
+        with act_context(tmp_path, SECTION) as context:
+            now = now_ms()
+            high = stage_alarm("kumbasari", 2, now - 60_000)
+            context.ledger.call(lambda store: store.add_alarm(high))
+            await context.ledger.add([flood("kumbasari", 1, now - 30_000, 1500)])
+            (act,) = open_junctions(context)
+            assert isinstance(act, JunctionAct)
+            path = tmp_path / "atcs" / f"{NAME}.sock"
+            path.parent.mkdir()
+            server = await asyncio.start_unix_server(serve, str(path))
+            task = asyncio.create_task(act.run())
+            await until(lambda: bool(said))
+            assert said[0]["do"] == "stage" and said[0]["stage"] == 2
+            assert 29 <= said[0]["age_s"] <= 40, "the age of the reading, not of the alarm"
+            act.on_readings([Stored(2, flood("kumbasari", 2, now_ms(), 1600))])
+            await until(lambda: said[-1]["age_s"] < 5)
+            assert said[-1]["stage"] == 2
+            act.on_readings([Stored(3, flood("bus-3", 1, now_ms(), 1))])
+            act.on_readings([Stored(4, flood("kumbasari", 1, now - 900_000, 1))])
+            await until(lambda: len(said) >= 3)
+            assert said[-1]["age_s"] < 6, "an old reading that comes late makes nothing older"
+            await act.handle(9, stage_alarm("kumbasari", 0, now_ms(), "cleared"))
+            await until(lambda: said[-1]["stage"] == 0)
+            news = {
+                "junction": NAME, "approach": "ambulance-east", "eta_s": 30.0,
+                "vehicle": "ambulance-01", "class": "ambulance", "authorised": True,
+            }  # fmt: skip
+            assert act.arrival(news)
+            await until(lambda: said[-1]["do"] == "priority")
+            assert said[-1]["vehicle"] == "ambulance-01" and said[-1]["eta_s"] == 30
+            assert not act.arrival({**news, "junction": "elsewhere"})
+            assert not act.arrival({**news, "authorised": "yes"})
+            assert not act.arrival({**news, "eta_s": -4})
+            assert not act.arrival({**news, "vehicle": None})
+            assert act.refused == 3 and act.requests == 1
+            role, command = act.commands()["plan"]
+            assert role == "operator"
+            with pytest.raises(ValueError, match="plan is one of free, flash, morning"):
+                command({"plan": "chaos"})
+            command({"plan": "morning"})
+            await until(lambda: said[-1] == {"do": "plan", "plan": "morning"})
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            server.close()
+            assert ("junction.unreachable", NAME) in act.faults()
+
+    asyncio.run(scenario())
+
+
+def stage_alarm(device: str, level: int, time_ms: int, event: str = "raised") -> Alarm:
+    return Alarm(
+        incident=f"{device}/stage/1", device=device, kind="stage", event=event, level=level,
+        name="x", time_ms=time_ms, decided_ms=time_ms, sequence=1, values={}, text_id="x",
+        text_en="x",
+    )  # fmt: skip
