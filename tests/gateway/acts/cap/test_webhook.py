@@ -334,7 +334,7 @@ def test_a_receiver_without_a_secret_cannot_be_impersonated(tmp_path: Path) -> N
                 async with httpx.AsyncClient() as client:
                     for headers in (
                         {"X-Tukad-Signature": f"sha256={empty}"},
-                        {"Authorization": "Bearer "},
+                        {"Authorization": "Bearer"},
                     ):
                         answer = await client.post(url, content=body, headers=headers)
                         assert answer.status_code == 401
