@@ -93,13 +93,14 @@ class Trials:
         overruled = self.trial or self.confirmed
         self.trial = self.confirmed = None
         self._ground = self._sha()
-        self._save()
+        if overruled is not None:  # a reload with nothing to overrule needs no disk
+            self._save()
         return overruled
 
     def text(self) -> str | None:
         """The text in force from afar (the trial's, if there is one), or None: read the file."""
         version = self.trial or self.confirmed
-        return None if version is None else self.path(version.number).read_text()
+        return None if version is None else self.path(version.number).read_bytes().decode()
 
     def begin(self, text: str, by: str, reason: str) -> Version:
         """Put a configuration on trial, on disk, before it is switched to. Raises OSError."""
@@ -171,7 +172,7 @@ def in_force(data_dir: Path, file: Path) -> tuple[int, str] | None:
         confirmed = _version(body["confirmed"])
         if confirmed is None or body["ground"] != hashlib.sha256(file.read_bytes()).hexdigest():
             return None
-        return confirmed.number, trials.path(confirmed.number).read_text()
+        return confirmed.number, trials.path(confirmed.number).read_bytes().decode()
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
