@@ -79,8 +79,10 @@ def spat(controller: Controller, output: Output) -> str:
             "minEndTime": least,
             "maxEndTime": most,
         }
-        if movement.countdown and most is not None and least == most:
-            row["countdown_s"] = -(-most // 10)
+        if i in output.countdown:
+            row["countdown_s"] = output.countdown[i]
+            if most is None:
+                row["minEndTime"] = row["maxEndTime"] = 10 * output.countdown[i]
         rows.append(row)
     closed = [m.name for i, m in enumerate(controller.plan.movement) if output.closed >> i & 1]
     text = TEXT.get(output.mode, (output.mode, output.mode))
