@@ -104,6 +104,7 @@ class JunctionAct(Act):
                 raise ConfigError(f"{what}: {len(key)} characters are too few; at least {KEY_MIN}")
             self._opener = Opener(key)
         self._sensors = {flood.sensor for flood in self.plan.flood}
+        self._strangers = self._sensors - set(context.settings.stages())
         self._stage: dict[str, int] = {}
         self._heard: dict[str, tuple[int, int]] = {}
         """Sensor to (stage, time of its newest reading)."""
@@ -382,6 +383,11 @@ class JunctionAct(Act):
         waiting = self.status.get("waiting_for")
         if self._writer is not None and waiting:
             found["junction.boards", name] = f"no answer from {waiting}; the signals are dark"
+        for sensor in self._strangers:
+            found["junction.sensor", f"{name} {sensor}"] = (
+                "the plan's [[flood]] waits for this sensor, but the gateway has no device of that"
+                " name with stages; the road counts as flooded"
+            )
         for kind, subject in self._alarms:
             found[f"junction.{kind}", f"{name} {subject}"] = TEXTS.get(kind, ("", kind, 1))[1]
         return found
