@@ -14,6 +14,7 @@ from gateway.acts.part import Context
 from gateway.acts.siren.act import OrderError, SirenAct
 from gateway.clock import now_ms
 from gateway.config import ConfigError
+from gateway.ledger.schema import LedgerFullError
 from gateway.ledger.store import Stored
 from gateway.lorawan.model import LorawanStatus
 from gateway.model import RAISED, Alarm, Reading
@@ -271,5 +272,19 @@ def test_a_wired_siren_sounds_by_its_relay_is_proved_and_ends_off(tmp_path: Path
                 await until(lambda: bool(alarms))
                 assert "Send a person" in alarms[0].text_en
             assert not module.log[-1], "off, though it was ended in a tone"
+
+    asyncio.run(go())
+
+
+def test_a_full_disk_keeps_no_siren_silent(tmp_path: Path) -> None:
+    async def go() -> None:
+        async with running(tmp_path) as (act, radio, _):
+            await act.handle(1, awas("i1"))
+            act._context.ledger.write = refuse  # type: ignore[method-assign] # pyright: ignore
+            await act.handle(0, awas("i2"))
+            assert [command.number for _, command in radio.sent] == [1, 2]
+
+    async def refuse(*_: object) -> None:
+        raise LedgerFullError("no space")
 
     asyncio.run(go())
