@@ -14,7 +14,7 @@ from protocols.payload import status as st
 
 MINUTE_MS = 60_000
 _LOW_MV = 3450  # a Li-ion cell with a tenth of its charge left
-_WARM_MV = 3500
+_WELL_MV = 3650
 _JUMP_UP_MM = 250  # in one sample: more than a river does and less than a branch
 _JUMP_DOWN_MM = 150
 _JUMP_MS = 4 * MINUTE_MS
@@ -104,7 +104,9 @@ def _battery(memory: Memory, found: Evidence) -> None:
     if not memory.battery:
         return
     millivolts = memory.battery[-1][1]
-    if 1000 < millivolts < _LOW_MV or _has(memory, st.FAULT_BATTERY):
+    # A cell near the limit crosses it every day with the sun: low until it is well again.
+    memory.is_low = 1000 < millivolts < (_WELL_MV if memory.is_low else _LOW_MV)
+    if memory.is_low or _has(memory, st.FAULT_BATTERY):
         found["battery_low"] = f"{millivolts} mV"
     if len(memory.mohm) >= 3:
         now, before = memory.mohm[-1][1], median(one[1] for one in memory.mohm[:-2])
@@ -200,6 +202,7 @@ def _stepped(memory: Memory, known: list[tuple[int, int]], found: Evidence) -> N
         recent = [v for _, v in known[-5:]]
         if abs(median(recent) - after) > 0.6 * abs(after - before):
             memory.step = []
+            memory.latest["step_base"] = before  # going back there is no second fault
     if not memory.step:
         memory.step = _find_step(memory, known)
     if not memory.step:
@@ -225,11 +228,26 @@ def _find_step(memory: Memory, known: list[tuple[int, int]]) -> list[int]:
         before = [v for _, v in known[max(0, i - 8) : i]]
         calm = max(before) - min(before) <= _STILL_MM and max(after) - min(after) <= _STILL_MM
         if calm and known[-1][0] - t1 >= 4 * MINUTE_MS:
+            if v1 < v0 and _was_there(memory, known[: i - 1], median(after)):
+                continue  # what stood in the beam went away
             rain = memory.tips_since(t1 - HOUR_MS)
             if v1 > v0 and rain:
                 continue  # with rain it may be a flood: no ticket before it is over
             return [t1, round(median(before)), round(median(after)), 0]
     return []
+
+
+def _was_there(memory: Memory, earlier: list[tuple[int, int]], level: float) -> bool:
+    """Whether the level was this low before it jumped up."""
+    base = memory.latest.get("step_base")
+    if base is not None and abs(base - level) < _JUMP_DOWN_MM:
+        return True
+    jumped = False
+    for (_, v0), (_, v1) in itertools.pairwise(reversed(earlier)):
+        jumped = jumped or v0 - v1 >= _JUMP_DOWN_MM
+        if jumped and abs(v1 - level) < _JUMP_DOWN_MM:
+            return True
+    return False
 
 
 def _stuck(memory: Memory, known: list[tuple[int, int]], found: Evidence) -> None:
@@ -240,7 +258,8 @@ def _stuck(memory: Memory, known: list[tuple[int, int]], found: Evidence) -> Non
         if value != last:
             break
         same += 1
-    if same < 8 or known[-1][0] - known[-same][0] < 8 * MINUTE_MS:
+    # Readings that repeat come in runs: twice the longest that ever ended by itself is not enough.
+    if same < 8 or same <= 2 * memory.longest or known[-1][0] - known[-same][0] < 8 * MINUTE_MS:
         return
     rate = min(max(memory.repeat, 0.1), 0.97)
     spread = [one[1] for one in memory.quality]

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 _FLICKERS = 1  # times that a unit was lost and came back within the window: two talk at once
 _WINDOW_MS = 30 * 60_000
 _POWER_MS = 6 * 3_600_000  # a power cut that is over is told for so long
-_PARITY_MS = 6 * 60_000  # noise and nothing else for so long: the unit's setting, not a collision
+_PARITY_MS = 10 * 60_000  # noise and nothing else for so long: the unit's setting, not a collision
 _PATIENT_MS = 5 * 60_000  # a broker or a part may be away for so long
 _CODES = {
     "ledger.disk": ("gateway_disk", 0),

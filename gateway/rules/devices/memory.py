@@ -30,6 +30,9 @@ class Memory:
     frames: int = 0
     levels: list[list[int | None]] = field(default_factory=list[list[int | None]])  # time, mm
     repeat: float = 0.3  # how often a healthy level is the same as the one before, 0..1
+    run: int = 0  # equal levels in a row
+    longest: int = 0  # the longest such run that ended
+    is_low: bool = False  # the battery, with hysteresis
     quality: Pairs = field(default_factory=Pairs)  # time, spread of a burst in mm
     snr: Pairs = field(default_factory=Pairs)  # time, echo quality in dB
     signal: Pairs = field(default_factory=Pairs)  # time, RSSI in dBm, SNR in dB
@@ -193,6 +196,12 @@ class Memory:
                 same = 1.0 if before == level else 0.0
                 # Slowly: a stuck sensor must not teach us that being stuck is normal.
                 self.repeat += (same - self.repeat) / 300
+                if same:
+                    self.run += 1
+                else:
+                    # By steps: one mended sensor must not set the measure for ever.
+                    self.longest = max(self.longest, min(self.run, self.longest + 3))
+                    self.run = 1
 
     # Questions
 

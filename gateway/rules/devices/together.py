@@ -68,7 +68,7 @@ def deaf(memories: Mapping[str, Memory], intervals_s: Mapping[str, int], now_ms:
     if len(awake) < 3:
         return ""
     gap_s = 1 / sum(1 / one for one in awake)
-    limit_ms = max(4 * _MINUTE_MS, round(1000 * min(12 * gap_s, 2.2 * max(awake))))
+    limit_ms = max(6 * _MINUTE_MS, round(1000 * min(12 * gap_s, 2.2 * max(awake))))
     if now_ms - last <= limit_ms:
         return ""
     return f"none of {len(awake)} devices was heard for {(now_ms - last) // _MINUTE_MS} min"

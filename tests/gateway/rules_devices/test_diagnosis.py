@@ -273,7 +273,7 @@ def wired(*faults: tuple[str, str, str], minutes: int = 10) -> list[tuple[str, s
     ],
 )
 def test_one_wire(detail: str, cause: str) -> None:
-    assert wired(("modbus.silent", "b", detail)) == [("b", cause)]
+    assert wired(("modbus.silent", "b", detail), minutes=14) == [("b", cause)]
 
 
 def test_all_wires_of_a_bus_are_one_ticket() -> None:
@@ -317,3 +317,33 @@ def test_what_a_siren_says_of_its_sound(proof: int, current: int, cause: str | N
         site.run(1)
     site.say("d", "event", kind=ev.EVENT_SIREN, proof=proof, current_ma=current)
     assert opened(site.run(2)) == ([("d", cause)] if cause else [])
+
+
+def test_a_battery_that_crosses_the_limit_each_day_is_one_ticket() -> None:
+    site = Site()
+    site.run(60)
+    for hour in range(72):
+        site.extra["a"] = {"battery_mv": 3400 if hour % 24 < 12 else 3500}
+        site.run(60)
+    assert opened(site.told) == [("a", "battery_low")]
+
+
+def test_a_van_that_drives_away_from_under_the_sensor_has_not_tilted_it() -> None:
+    """Seen on a street sensor: 392 mm, 1,637 mm for a while, and back."""
+    site = Site()
+    site.extra = {name: {"sensor_snr_db": 42} for name in NAMES}
+    site.run(90)
+    for _ in range(2):
+        site.level, site.extra["a"] = 1600, {"sensor_snr_db": 25}
+        site.run(40)
+        site.level, site.extra["a"] = 300, {"sensor_snr_db": 42}
+        site.run(60)
+    assert ("a", "tilted") not in opened(site.told)
+
+
+def test_a_mount_that_was_knocked_is_told() -> None:
+    site = Site()
+    site.run(90)
+    site.level = 60
+    found = opened(site.run(20))
+    assert ("a", "tilted") in found
