@@ -83,10 +83,6 @@ class Handover:
         self.ledger, self._key = ledger, key
         return ledger
 
-    def keeps_ledger(self, folder: Path, keep: Retention, sinks: Sequence[str]) -> bool:
-        """Whether an agent with these settings goes on with the ledger that is open."""
-        return self.ledger is not None and self._key == (folder, keep, tuple(sinks))
-
     def close(self) -> None:
         """Close the ledger; repeats are harmless. Blocks while what waits is written."""
         ledger, self.ledger = self.ledger, None

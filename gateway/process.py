@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
-from gateway.agent import Agent, StartError, sinks_of
+from gateway.agent import Agent, StartError
 from gateway.auditlog import FOLDER as AUDIT
 from gateway.auditlog import AuditLog
 from gateway.config import ConfigError
@@ -25,6 +25,8 @@ from gateway.remote.words import answer_topic, answered
 from gateway.settings import Loaded, Settings, load
 
 log = logging.getLogger("tukad.config")
+
+_DISK_S = 1.0  # so often a disk that took nothing is tried again
 
 # What no command may change: where the gateway is, and which program it runs.
 _LOCAL = ("gateway.site", "gateway.data_dir", "broker.mosquitto")
@@ -69,6 +71,8 @@ class Process:
         self._timer: asyncio.TimerHandle | None = None
         self._running: asyncio.Task[None] | None = None
         self._is_ready = False
+        self._was_ready = False  # some agent of this process was
+        self._is_waiting = False  # a reload, for the disk
 
     async def run(self) -> None:
         """Until SIGTERM or SIGINT. Raises StartError or ConfigError when it cannot start."""
@@ -139,6 +143,9 @@ class Process:
             if failure is not None:
                 if self.trials.trial is not None:
                     self._revert("gateway", _words(failure))
+                elif self._was_ready and self._disk_error:
+                    await asyncio.sleep(_DISK_S)
+                    self._next = None if self._stop.is_set() else self._current
                 elif fallback is not None:
                     log.error("config.reverted error=%r", str(failure))
                     self._over.note("config.reverted", "local", str(failure))
@@ -172,7 +179,7 @@ class Process:
 
     def _ready(self) -> None:
         """The agent of this configuration runs."""
-        self._is_ready = True
+        self._is_ready = self._was_ready = True
         trial = self.trials.trial
         if trial is not None and self._asked is not None:
             self._tell(True, "trial", "it runs; confirm it, or it is taken back", trial.number)
@@ -184,9 +191,16 @@ class Process:
     # The technician's file
 
     def _reload(self) -> None:
+        if self._disk_error:
+            # A start writes; the agent that runs holds on to what it polls until then.
+            if not self._is_waiting:
+                log.warning("config.waits error=%r; free some space", self._disk_error)
+            self._is_waiting = True
+            asyncio.get_running_loop().call_later(_DISK_S, self._reload)
+            return
+        self._is_waiting = False
         try:
             ground = load(self._file)
-            self._check_disk(ground.settings)
             folder = ground.settings.gateway.data_dir
             if folder != self._folder:
                 raise ConfigError(f"{self._file}: gateway.data_dir: restart the agent to change it")
@@ -204,12 +218,10 @@ class Process:
         self._next = self._chosen()
         self._stop.set()
 
-    def _check_disk(self, settings: Settings) -> None:
-        """While the disk takes nothing, a ledger must not be opened anew. Raises ConfigError."""
+    @property
+    def _disk_error(self) -> str:
         ledger = self._over.ledger
-        keeps = self._over.keeps_ledger(self._folder, settings.ledger, sinks_of(settings))
-        if ledger is not None and ledger.disk_error and (not keeps or settings.sparkplug):
-            raise ConfigError(f"{ledger.path}: {ledger.disk_error}; free some space first")
+        return ledger.disk_error if ledger is not None else ""
 
     # From afar
 
@@ -224,9 +236,10 @@ class Process:
             raise Refused("state", f"version {number} is on trial; confirm or take it back first")
         try:
             loaded = load(self._file, text)
-            self._check_disk(loaded.settings)
         except ConfigError as error:
             raise Refused("args", str(error)) from None
+        if self._disk_error:
+            raise Refused("disk", f"{self._disk_error}; free some space first")
         self._check_local(loaded.settings, ask.operator)
         try:
             version = await asyncio.to_thread(self.trials.begin, text, ask.operator, ask.reason)
