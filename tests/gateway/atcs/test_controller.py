@@ -341,3 +341,95 @@ def test_an_event_of_a_phase_has_the_phase_for_its_parameter() -> None:
     ] + codes[begin + 9 : begin + 9], codes
     split = next(ev.parameter for ev in run.log if ev.code == e.SPLIT + north)
     assert 12 <= split <= 40
+
+
+def test_a_call_that_locks_is_remembered_and_one_that_does_not_is_forgotten() -> None:
+    for locking, greens in ((True, 1), (False, 0)):
+        table = sample_table()
+        for m in table["movement"]:
+            m["locking"] = locking
+        table["movement"][2]["min_green_s"] = 7
+        run = Run(from_table(table, Path("test.toml")))
+        run.go(60)
+        run.go(1, "w-stop")
+        run.go(60)
+        assert run.shows("W") == GREEN
+        # It comes while West must be green yet, and turns right on red.
+        run.go(3, "w-stop")
+        run.log.clear()
+        run.go(0.5, "n-stop", "w-stop")
+        run.go(2, "w-stop")
+        run.go(40)
+        north = run.plan.index["N"] + 1
+        seen = sum(ev.code == e.BEGIN_GREEN and ev.parameter == north for ev in run.log)
+        assert seen == greens, locking
+
+
+def test_the_gap_shrinks_while_others_wait() -> None:
+    """A vehicle each 2.5 s keeps a green whose gap is 3 s, and loses it at a gap of 2 s."""
+    lengths: list[int] = []
+    for gap_min in (3.0, 2.0):
+        table = sample_table()
+        for m in table["movement"]:
+            m |= {"passage_s": 3.0, "gap_min_s": gap_min, "reduce_after_s": 4, "reduce_over_s": 6}
+        run = Run(from_table(table, Path("test.toml")))
+        run.go(60)
+        run.go(1, "w-stop")
+        run.go(60)
+        start = run.now_ms
+        while run.shows("W") == GREEN and run.now_ms < start + 60_000:
+            run.go(0.1, "n-stop", "w-stop")
+            run.go(2.4, "n-stop")
+        lengths.append(run.now_ms - start)
+    assert lengths[0] > 40_000 and 8_000 < lengths[1] < 16_000, lengths
+
+
+def test_a_pattern_gets_into_step_by_dwelling_in_its_road() -> None:
+    table = sample_table()
+    table.pop("flood")
+    table["plan"][0]["transition"] = "dwell"
+    run = Run(from_table(table, Path("test.toml")))
+    run.go(60)
+    wall = Wall("2026-11-24", 1, 25_000_000)
+    run.go(400, "w-stop", "n-stop", "s-stop", "e-stop", wall=wall)
+    coordinator = run.controller.coordinator
+    assert coordinator is not None and coordinator.in_step
+    red = [ev.time_ms for ev in run.log if ev.code == e.END_YELLOW and ev.parameter == 3]
+    green = [ev.time_ms for ev in run.log if ev.code == e.BEGIN_GREEN and ev.parameter == 3]
+    splits = [b - a for a, b in zip(green, red, strict=False)]
+    # The first began before the pattern did.
+    assert len(splits) > 3 and max(splits[1:]) <= 36_000, "the side street's split is not stretched by dwelling"
+
+
+def test_an_ambulance_that_is_far_only_keeps_a_green_that_is_on() -> None:
+    run = started()
+    assert run.shows("E") == GREEN
+    run.go(20, "n-stop")
+    assert run.shows("N") == GREEN, "without it the gap ends the green"
+    run = started()
+    for eta in range(34, 22, -1):
+        assert run.controller.request("ambulance-01", "ambulance-east", eta)
+        run.go(1, "n-stop")
+        assert run.shows("E") == GREEN and run.output.mode == "plan"
+    assert e.PRIORITY_EXTENSION in run.codes() and e.PREEMPT_ENTRY not in run.codes()
+    run.controller.passed("ambulance-01")
+    run.go(15, "n-stop")
+    assert run.shows("N") == GREEN
+
+
+def test_after_preemption_the_exit_entry_of_that_preempt_comes() -> None:
+    table = sample_table()
+    table["preempt"] = [
+        {"name": "fire", "green": ["N"], "exit": "B", "level": 2},
+        {"name": "east", "green": ["E"], "exit": "A"},
+    ]
+    run = Run(from_table(table, Path("test.toml")))
+    run.go(60, "w-stop")
+    run.go(40, preempts=1)
+    assert run.shows("N") == GREEN and run.shows("W") == RED
+    run.go(1, preempts=0)
+    run.go(1)
+    assert run.shows("S") != CHANGE and run.shows("N") == GREEN and run.output.mode == "plan"
+    run.log.clear()
+    run.go(15, "n-stop", preempts=3)
+    assert [ev.note for ev in run.log if ev.code == e.PREEMPT_ENTRY][-1] == "east", "level 1 wins"

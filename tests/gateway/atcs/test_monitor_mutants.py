@@ -156,3 +156,32 @@ def test_the_controller_as_it_is_never_trips_the_monitor(name: str) -> None:
     rig.inputs.panel = "auto"
     assert rig.run(120) == "none" and rig.monitor.relay
     assert {lamp for lamps in rig.history for lamp in lamps} == {RED, GREEN, CHANGE, 3}
+
+
+def test_after_a_trip_and_a_reset_by_hand_both_come_back_through_all_red() -> None:
+    """The monitor closes its relay on nothing but all red, so the controller waits with that."""
+    rig = Rig(sample("kumbasari"))
+
+    def go(seconds: float) -> set[tuple[str, ...]]:
+        seen: set[tuple[str, ...]] = set()
+        for _ in range(round(seconds * 100)):
+            rig.inputs.monitor = not rig.monitor.relay
+            rig.run(0.01)
+            seen.add(tuple(rig.cabinet.street()))
+        return seen
+
+    go(15)
+    assert rig.monitor.relay and rig.controller.mode == "plan"
+    rig.cabinet.wiring.outputs[(2, 2)] = STUCK_ON
+    go(5)
+    assert rig.tripped in ("conflict", "dual indication") and not rig.monitor.relay
+    rig.cabinet.wiring.outputs.clear()
+    assert go(60) == {("flash",) * 6}, "latched"
+    assert rig.controller.mode == "monitor" and set(rig.lamps) == {RED}
+    rig.cabinet.reset.value(0)
+    go(0.3)
+    rig.cabinet.reset.value(1)
+    street = go(20)
+    assert rig.monitor.relay and rig.controller.mode == "plan" and rig.tripped == "none"
+    first = [lamps for lamps in street if "flash" not in lamps]
+    assert ("R", "R", "R", "R", "R", "") in first
