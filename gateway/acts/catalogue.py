@@ -35,7 +35,8 @@ def open_acts(context: Context) -> list[Act]:
     from gateway.acts.watch import WatchAct
     from gateway.acts.watch_settings import WatchSettings
 
-    acts.append(WatchAct(context.settings.watch or WatchSettings(), context))
+    watch = WatchAct(context.settings.watch or WatchSettings(), context)
+    acts.append(watch)
     if context.settings.open311 is not None:
         from gateway.acts.open311.act import Open311Act
 
@@ -50,9 +51,12 @@ def open_acts(context: Context) -> list[Act]:
         acts.append(SirenAct(context.settings.siren, context))
     if context.settings.junction or "gateway.acts.junction" in sys.modules:
         # Also for none, once there was one: its process has to end.
-        from gateway.acts.junction import open_junctions
+        from gateway.acts.junction import JunctionAct, open_junctions
 
-        acts += open_junctions(context)
+        for act in open_junctions(context):
+            acts.append(act)
+            if isinstance(act, JunctionAct):
+                watch.listeners.append(act.arrival)
     if context.settings.sos is not None:
         from gateway.acts.sos import SosAct
 

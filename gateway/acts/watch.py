@@ -25,7 +25,7 @@ from gateway.ledger.store import Store, Stored
 from gateway.model import CLEARED, ESCALATED, RAISED, Alarm
 from gateway.rules.devices.causes import CAUSES
 from gateway.rules.devices.diagnosis import Change, Diagnosis, Equipment
-from gateway.rules.fleet import Arrival, FleetRules, as_message
+from gateway.rules.fleet import FleetRules, as_message
 from gateway.rules.stages import Site
 from gateway.rules.vessels import Limits, Notice, Plan, VesselRules, load_zones
 
@@ -94,7 +94,8 @@ class WatchAct(Act):
         self.vessels = VesselRules((one.device for one in settings.vessel), zones, limits)
         self._contacts = {one.device: one.contact for one in settings.vessel}
         self.fleet = FleetRules(settings.vehicle, settings.junction)
-        self.listeners: list[Callable[[Arrival], None]] = []  # of arrivals, beside the message
+        # Of arrivals of authorised vehicles, beside the message: each gets the same names.
+        self.listeners: list[Callable[[Mapping[str, Any]], object]] = []
         self._plans = FloatPlanFile(context.data_dir / (settings.float_plans or "floatplans.json"))
         self._plan_error = ""
         self._seen = -1
@@ -369,10 +370,11 @@ class WatchAct(Act):
         while True:
             for arrival in self.fleet.check(self._now()):
                 self.counts["arrivals"] += 1
-                message = json.dumps(as_message(arrival)).encode()
-                self._context.messages.publish("fleet/arrival", message)
-                for listener in self.listeners:
-                    listener(arrival)
+                message = as_message(arrival)
+                body = json.dumps(message).encode()
+                self._context.messages.publish("fleet/arrival", body)
+                for listener in self.listeners if arrival.is_authorised else ():
+                    listener(message)
             await asyncio.sleep(_FLEET_S)
 
     # Health

@@ -194,8 +194,11 @@ class FleetRules:
 
 
 def as_message(arrival: Arrival) -> dict[str, Any]:
-    """The message on fleet/arrival."""
-    return asdict(arrival)
+    """The message on fleet/arrival, and what a junction is handed."""
+    message = asdict(arrival)
+    message["class"] = message.pop("vehicle_class")
+    message["authorised"] = message.pop("is_authorised")
+    return message
 
 
 def _apart(a_deg: float, b_deg: float) -> float:
