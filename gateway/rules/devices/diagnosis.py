@@ -48,6 +48,7 @@ _HIDES: Mapping[str, tuple[str, ...]] = {
     "tilted": ("sensor_noisy", "moved"),
     "sensor_blind": ("beam_blocked", "tilted", "sensor_stuck"),
     "sensor_silent": ("sensor_noisy",),
+    "duplicate_unit": ("wrong_parity",),
     "sensor_cable_cut": ("sensor_silent", "sensor_blind"),
     "gateway_antenna": ("antenna_lost",),
     "gateway_radio": ("antenna_lost",),
