@@ -367,6 +367,12 @@ class AgentProcess:
             env=os.environ | {"PYTHONUNBUFFERED": "1"},
         )
 
+    @property
+    def pid(self) -> int:
+        """Its number."""
+        assert self._process is not None
+        return self._process.pid
+
     def children(self) -> list[int]:
         """The processes that it started."""
         assert self._process is not None
