@@ -76,7 +76,7 @@ def sockets(pids: list[int]) -> set[tuple[str, int]]:
     return found
 
 
-def test_with_every_service_on_that_needs_no_key_or_plan_it_listens_where_its_file_says_and_nowhere_else(
+def test_what_listens_is_what_the_file_says_with_all_on_that_needs_no_key_or_plan(
     tmp_path: Path,
 ) -> None:
     ports = {name: free_port() for name in ("status", "broker", "udp", "station", "ais", "map")}
