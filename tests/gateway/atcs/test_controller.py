@@ -398,7 +398,7 @@ def test_a_pattern_gets_into_step_by_dwelling_in_its_road() -> None:
     green = [ev.time_ms for ev in run.log if ev.code == e.BEGIN_GREEN and ev.parameter == 3]
     splits = [b - a for a, b in zip(green, red, strict=False)]
     # The first began before the pattern did.
-    assert len(splits) > 3 and max(splits[1:]) <= 36_000, "the side street's split is not stretched by dwelling"
+    assert len(splits) > 3 and max(splits[1:]) <= 36_000, "dwelling stretches its own road only"
 
 
 def test_an_ambulance_that_is_far_only_keeps_a_green_that_is_on() -> None:
