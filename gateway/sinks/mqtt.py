@@ -337,8 +337,8 @@ class MqttSink:
 
     async def _send(self, client: aiomqtt.Client, klass: str, stored: list[Stored]) -> None:
         news = self._format.learn(stored)
-        state = self._format.state
-        if news and state is not None:
+        # The state is the whole catalogue as text: made only when it has changed.
+        if news and (state := self._format.state) is not None:
             # Durable before it is used: a version never comes back with another meaning.
             await self._ledger.write(lambda store: store.set_state(_STATE, state))
         for message in news:
