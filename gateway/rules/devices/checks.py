@@ -19,7 +19,7 @@ _JUMP_UP_MM = 250  # in one sample: more than a river does and less than a branc
 _JUMP_DOWN_MM = 150
 _JUMP_MS = 4 * MINUTE_MS
 _STILL_MM = 60
-_CHANCE_LOG = math.log(1e-8)  # a stuck value must be this improbable on a healthy sensor
+_CHANCE_LOG = math.log(1e-7)  # a stuck value must be this improbable on a healthy sensor
 _FRESH_MS = 24 * HOUR_MS
 
 Evidence = dict[str, str]
