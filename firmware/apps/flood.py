@@ -49,6 +49,9 @@ _AGAIN_MS = const(6000)  # between two looks at a jump: a boat has passed by the
 _AGAIN_MAX = const(3)
 _FAST_REPORT_S = const(30)  # no two frames closer than this, whatever the interval,
 _ALARM_REPORT_S = const(15)  # or than this from siaga on; the duty cycle may say more
+_HELD_REPORT_S = const(120)  # or than this while the next stage is about to be reached:
+_ABOUT_MM = const(20)  # so near,
+_ABOUT_S = const(30)  # or so soon
 _REPORT_NOW_S = const(100_000)  # so long ago that a frame is due
 _NOISY_MAD_MM = const(50)
 _RAIN_UM = const(5000)  # in ten minutes: counts like a rise
@@ -155,6 +158,15 @@ class FloodApp(App):
             and self.interval_s <= tuning.intervals_s[3]
             and self.level_mm >= tuning.stages_mm[self.stage] - self._watch.near_mm
         )
+
+    def _is_about_to(self) -> bool:
+        """The next stage is seconds away: no frame now, for its windows would delay the alarm."""
+        level = self.level_mm
+        if level is None or self.stage >= 3:
+            return False
+        left_mm = self._tuning.stages_mm[self.stage] - level
+        rate = self._rate.mm_per_hour or 0
+        return 0 <= left_mm <= max(_ABOUT_MM, rate * _ABOUT_S // 3600)
 
     def _is_over(self, level: "int | None") -> bool:
         return level is not None and level >= self._tuning.stages_mm[min(self.stage, 2)]
@@ -341,7 +353,9 @@ class FloodApp(App):
         """Seconds that two frames are apart at least."""
         if self.stage >= 2:
             # After each frame the radio listens for two seconds, and an alarm would have to wait.
-            return _FAST_REPORT_S if self._is_near() else _ALARM_REPORT_S
+            if not self._is_near():
+                return _ALARM_REPORT_S
+            return _HELD_REPORT_S if self._is_about_to() else _FAST_REPORT_S
         rate = self._rate.mm_per_hour or 0
         if self.stage == 0 and rate < 6 * self._tuning.rise_mm_10min:
             # Calm: several samples may share a frame. Half an interval off, or one that comes a
