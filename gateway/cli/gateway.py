@@ -36,14 +36,18 @@ def _load(config: Path) -> Loaded:
 
 # Commands of other modules, imported only when they are used: name -> "module:attribute".
 MORE = {
+    "assets": "gateway.acts.assets:assets",
     "auditlog": "gateway.cli.remote:auditlog",
     "cap-ack": "gateway.acts.cap_command:cap_ack",
     "cap-key": "gateway.acts.cap_command:cap_key",
     "cap-list": "gateway.acts.cap_command:cap_list",
     "cap-verify": "gateway.acts.cap_command:cap_verify",
     "confirm": "gateway.cli.remote:confirm",
+    "floatplan": "gateway.acts.floatplans_command:floatplan",
+    "forecast": "gateway.rules.command:forecast",
     "key": "gateway.cli.remote:key",
     "send": "gateway.cli.remote:send",
+    "thresholds": "gateway.rules.command:thresholds",
 }
 
 
@@ -102,7 +106,11 @@ def check(config: Path, quiet: bool) -> None:
             line = f"{key} = {value}"
             click.echo(click.style(f"{line}  (default)", dim=True) if origin == "default" else line)
     from gateway.agent import problems
+    from gateway.remote.trials import in_force
 
+    afar = in_force(loaded.settings.gateway.data_dir, config)
+    if afar is not None and not quiet:
+        click.echo(f"in force instead: version {afar[0]}, from an operator (docs/remote.md)")
     found = problems(loaded, loaded.settings.gateway.data_dir)
     for line in found:
         click.echo(f"would not start now: {line}", err=True)
