@@ -174,11 +174,13 @@ def level_mm(values: Mapping[str, int], height_mm: int | None, offset_mm: int) -
     """Water level above the gauge's zero from what a sensor measures, or None.
 
     A radar or ultrasonic sensor hangs `height_mm` above zero; a level or pressure sensor sits
-    `offset_mm` above it. Density of fresh water by temperature after Jones & Harris 1992.
+    `offset_mm` above it. A distance of zero or less is no measurement. Density of fresh water by
+    temperature after Jones & Harris 1992.
     """
     distance = _distance_mm(values)
     if distance is not None and height_mm is not None:
-        return height_mm - distance
+        # Zero is what a radar without an echo says; it would be water at the sensor's face.
+        return height_mm - distance if distance > 0 else None
     if "level_mm" in values:
         return values["level_mm"] + offset_mm
     if "pressure_pa" in values:

@@ -90,6 +90,7 @@ def test_a_makers_invalid_code_is_a_missing_value_and_never_a_number() -> None:
 
 def test_levels_from_radar_bubbler_and_pressure() -> None:
     assert level_mm({"distance_mm": 1200}, 5000, 0) == 3800
+    assert level_mm({"distance_mm": 0}, 5000, 0) is None  # no echo, not water at the sensor
     assert level_mm({"distance_um": 1_200_400}, 5000, 0) == 3800
     assert level_mm({"level_mm": 700}, None, 50) == 750
     depth = level_mm({"pressure_pa": 9_777, "water_temp_cdeg": 2500}, None, 0)
