@@ -137,7 +137,7 @@ class Junction(RuleBasedStateMachine):
         self.controller.announce(movement, self.now_ms + eta_ms, n)
         self.tick(3)
 
-    @rule(ticks=st.integers(600, 2500), detectors=st.integers(0, 31))
+    @rule(ticks=st.integers(300, 900), detectors=st.integers(0, 31))
     def long_traffic(self, ticks: int, detectors: int) -> None:
         self.traffic(ticks, detectors)
 
@@ -170,7 +170,7 @@ class Junction(RuleBasedStateMachine):
 
 
 Junction.TestCase.settings = settings(
-    max_examples=40, stateful_step_count=25, deadline=None, derandomize=True,
+    max_examples=25, stateful_step_count=20, deadline=None, derandomize=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )  # fmt: skip
 TestJunction = Junction.TestCase
