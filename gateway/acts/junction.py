@@ -16,10 +16,12 @@ import os
 import subprocess
 import sys
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 from gateway.acts.part import Act, CommandHandler, Context
+from gateway.atcs.cabinet.wiring import load as load_wiring
 from gateway.atcs.plan import Plan
 from gateway.atcs.service.letters import KEY_MIN, Opener, RefusedError
 from gateway.atcs.service.process import LINE_MAX, safe_plan, socket_path
@@ -45,8 +47,19 @@ TEXTS = {
 """Kind of alarm to Indonesian, English, level."""
 
 
-_kept: dict[str, tuple[subprocess.Popen[bytes], str]] = {}
-"""Processes that outlive an act, by socket, with a digest of what they run."""
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    process: subprocess.Popen[bytes]
+    likeness: str
+    plan: Plan
+
+    @property
+    def is_running(self) -> bool:
+        return self.process.poll() is None
+
+
+_kept: dict[str, _Kept] = {}
+"""Processes that outlive an act, by socket, with the plan and a digest of all that they run."""
 
 
 def _likeness(settings: JunctionSettings, context: Context) -> str:
@@ -73,7 +86,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 def end_others(wanted: Collection[Path]) -> None:
     """End the processes of junctions that are configured no more; `wanted` are their sockets."""
     for key in [key for key in _kept if Path(key) not in wanted]:
-        _end(_kept.pop(key)[0])
+        _end(_kept.pop(key).process)
 
 
 def open_junctions(context: Context) -> list[Act]:
@@ -94,8 +107,20 @@ class JunctionAct(Act):
         self._settings = settings
         self._context = context
         base = context.file.parent
-        self.plan: Plan = safe_plan(base / settings.plan, settings.name)
         self._socket = socket_path(context.data_dir, settings.name)
+        self._likeness = _likeness(settings, context)
+        self._plan_error = ""
+        kept = _kept.get(str(self._socket))
+        try:
+            self.plan: Plan = safe_plan(base / settings.plan, settings.name)
+            if settings.cabinet is not None:
+                load_wiring(base / settings.cabinet, self.plan)
+        except ConfigError as error:
+            if kept is None or not kept.is_running:
+                raise
+            # A mistake in a file must not stop signals that run: they go on with what they have.
+            self.plan, self._likeness, self._plan_error = kept.plan, kept.likeness, str(error)
+            log.error("junction.refused name=%s error=%r; it goes on", settings.name, str(error))
         self._opener: Opener | None = None
         if settings.priority_key_file is not None:
             what = f'junction "{settings.name}".priority_key_file'
@@ -110,7 +135,6 @@ class JunctionAct(Act):
         """Sensor to (stage, time of its newest reading)."""
         self._writer: asyncio.StreamWriter | None = None
         self._process: subprocess.Popen[bytes] | None = None
-        self._likeness = _likeness(settings, context)
         self._down = "not started yet"
         self.status: dict[str, Any] = {}
         self.requests = 0
@@ -152,7 +176,8 @@ class JunctionAct(Act):
     def arrival(self, news: Mapping[str, Any]) -> bool:
         """An arrival that the fleet act worked out; False if it is none of ours or refused.
 
-        `news`: junction, approach, eta_s, vehicle, class, authorised; `passed` ends it.
+        `news`: junction, approach (or the plan's preempt), eta_s, vehicle, class, authorised;
+        `passed` ends it.
         """
         if news.get("junction") != self._settings.name:
             return False
@@ -171,7 +196,7 @@ class JunctionAct(Act):
             self._refuse(f"message {error}")
 
     def _ask(self, news: Mapping[str, Any]) -> bool:
-        vehicle, approach = news.get("vehicle"), news.get("approach")
+        vehicle, approach = news.get("vehicle"), news.get("preempt") or news.get("approach")
         if not isinstance(vehicle, str) or not isinstance(approach, str):
             return self._refuse("vehicle or approach is missing")
         if news.get("passed") is True:
@@ -298,19 +323,18 @@ class JunctionAct(Act):
         """Have a process run: the one from before if it runs what is configured now."""
         key = str(self._socket)
         kept = _kept.get(key)
-        if kept is not None:
-            process, likeness = kept
-            if process.poll() is None and likeness == self._likeness:
-                self._process = process
+        if kept is not None and kept.is_running:
+            if kept.likeness == self._likeness:
+                self._process = kept.process
                 return
-            if process.poll() is None:
-                log.warning("junction.replaced name=%s", self._settings.name)
-                await asyncio.to_thread(_end, process)
-            else:
-                self.restarts += 1
-                log.error("junction.ended name=%s code=%s", self._settings.name, process.returncode)
+            log.warning("junction.replaced name=%s", self._settings.name)
+            await asyncio.to_thread(_end, kept.process)
+        elif kept is not None:
+            self.restarts += 1
+            code = kept.process.returncode
+            log.error("junction.ended name=%s code=%s", self._settings.name, code)
         self._process = await asyncio.to_thread(self._spawn)
-        _kept[key] = self._process, self._likeness
+        _kept[key] = _Kept(self._process, self._likeness, self.plan)
 
     def _spawn(self) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
@@ -376,6 +400,11 @@ class JunctionAct(Act):
         """What is degraded."""
         name = self._settings.name
         found: dict[tuple[str, str], str] = {}
+        if self._plan_error:
+            found["junction.plan", name] = (
+                f"{self._plan_error}; the signals go on with the plan that they have, until it is"
+                " mended and the agent reads it again"
+            )
         if self._writer is None:
             found["junction.unreachable", name] = (
                 f"{self._down}; the conflict monitor flashes the signals if the process is dead"

@@ -106,6 +106,14 @@ def test_the_junction_outlives_reload_broker_and_its_own_death(tmp_path: Path) -
                 agent.send(signal.SIGHUP)
                 await relay.until(lambda: len(relay.log) > ticks + 30)
                 assert pids_of(config) == [pid], "the same process after the agent's reload"
+                plan = tmp_path / "plan.toml"
+                good_plan = plan.read_text()
+                plan.write_text(good_plan.replace("clearance_s = [1.2, 2.2]", "clearance_s = 0"))
+                ticks = len(relay.log)
+                agent.send(signal.SIGHUP)
+                await relay.until(lambda: len(relay.log) > ticks + 30)
+                assert agent.is_running and pids_of(config) == [pid], "an unsafe file stops nothing"
+                plan.write_text(good_plan)
                 faults = [k for k, coils in enumerate(relay.log) if coils[19]]
                 assert not faults, "never asked for flash"
                 count = room.count
@@ -191,11 +199,14 @@ def test_flood_stages_reach_the_junction_with_their_age_also_after_a_restart(
             assert act.arrival(news)
             await until(lambda: said[-1]["do"] == "priority")
             assert said[-1]["vehicle"] == "ambulance-01" and said[-1]["eta_s"] == 30
+            assert act.arrival({**news, "approach": "east", "preempt": "ambulance-east"})
+            await until(lambda: said[-1]["do"] == "priority" and act.requests == 2)
+            assert said[-1]["approach"] == "ambulance-east"
             assert not act.arrival({**news, "junction": "elsewhere"})
             assert not act.arrival({**news, "authorised": "yes"})
             assert not act.arrival({**news, "eta_s": -4})
             assert not act.arrival({**news, "vehicle": None})
-            assert act.refused == 3 and act.requests == 1
+            assert act.refused == 3 and act.requests == 2
             role, command = act.commands()["plan"]
             assert role == "operator"
             with pytest.raises(ValueError, match="plan is one of free, flash, morning"):
