@@ -71,6 +71,7 @@ class Monitor:
             uptime_s=int(self.uptime_s),
             parts=self._agent.parts,
             faults=self.faults(),
+            audit_head=self._agent.audit.head,
             counters=self._counters(),
         )
 

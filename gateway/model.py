@@ -109,6 +109,7 @@ class Health:
     uptime_s: int
     parts: Sequence[PartHealth]
     faults: Sequence[Fault]
+    audit_head: str = ""  # hash of the newest entry of the audit log: who keeps it can prove a cut
     counters: Mapping[str, int] = field(default_factory=dict[str, int])
 
 

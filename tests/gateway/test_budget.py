@@ -25,8 +25,8 @@ BEGIN = datetime(2026, 10, 31, 16, tzinfo=UTC).timestamp()  # 1 November in WITA
 DAY = 86_400
 
 
-def test_a_short_publish_is_counted_as_a_capture_shows_it() -> None:
-    """tcpdump of mosquitto_pub -q 1 on an open connection: PUBLISH segment, PUBACK segment, ACK."""
+def test_a_short_publish_is_counted_with_its_headers_and_acknowledgements() -> None:
+    """Three segments with 52 bytes of IPv4 and TCP (with timestamps): PUBLISH, PUBACK, ACK."""
     topic, payload = "tukad/kumbasari/batch/live", 16
     publish = 2 + 2 + len(topic) + 2 + payload
     assert publish_bytes(topic, payload, is_tls=False, is_v5=False) == (
