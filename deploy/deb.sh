@@ -42,10 +42,12 @@ say "installing into the package"
 "$root/venv/bin/python" -m compileall -q -j 0 --invalidation-mode unchecked-hash \
     -s "$root" -p /opt/tukad "$root/venv/lib" >/dev/null || true
 ln -s ../../opt/tukad/venv/bin/tukad "$stage/usr/bin/tukad"
-cp deploy/tukad-gateway.service "$stage/lib/systemd/system/"
+cp deploy/tukad-gateway.service deploy/atcs/tukad-junction@.service "$stage/lib/systemd/system/"
 cp deploy/gateway.example.toml "$stage/etc/tukad/"
 cp LICENSE "$stage/usr/share/doc/tukad/copyright"
 cp docs/*.md README.md "$stage/usr/share/doc/tukad/"
+mkdir -p "$stage/usr/share/doc/tukad/atcs"
+cp deploy/atcs/*.toml "$stage/usr/share/doc/tukad/atcs/"
 cp deploy/first-boot.sh "$stage/usr/share/doc/tukad/"
 
 size=$(du -sk "$stage" | cut -f1)
