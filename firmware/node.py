@@ -225,11 +225,10 @@ class Node:
         elif kind == lw.EV_DOWNLINK:
             if event.port == ports.PORT_COMMAND:
                 self._obey(bytes(memoryview(self.network.device.data)[: event.length]), now_ms)
-            elif event.port == 201 and self.updates is not None:  # protocols.update.fragment.PORT
+            elif event.port in (201, 203) and self.updates is not None:  # fragments, management
                 data = memoryview(self.network.device.data)[: event.length]
-                answer = self.updates.handle(data)
-                if answer:
-                    self.post(201, answer, False, now_ms)
+                for answer in self.updates.handle(event.port, data):
+                    self.post(event.port, answer, False, now_ms)
         elif kind == lw.EV_TIME:
             self.set_time(from_gps(event.value), event.at_ms, now_ms, SOURCE_NETWORK)
         elif kind == lw.EV_LINK_LOST:

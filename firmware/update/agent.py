@@ -1,7 +1,7 @@
 """The application's part of updates: `Updates`, which confirms a release and takes new ones in.
 
 The program's loop calls `step` when nothing is under way on the radio (it writes to the flash), and
-`handle` with every downlink on `protocols.update.fragment.PORT`. A device that was started without
+`handle` with every downlink on `protocols.update.fragment.PORT` or `management.PORT`. A device that was started without
 the loader has no slots: `is_fitted` says so, and the program does without this module.
 """
 
@@ -11,6 +11,7 @@ from firmware.update.health import CONFIRM, RESET, Trial
 from firmware.update.parts import Parts
 from firmware.update.slots import Slots
 from firmware.update.tree import Tree
+from protocols.update import management
 from protocols.update.fragment import Session
 
 TYPE_CHECKING = False
@@ -44,16 +45,21 @@ class Updates:
         """The running release has not proved itself yet."""
         return self.slots.selection.is_trial
 
-    def handle(self, data: "bytes | bytearray | memoryview") -> bytes:
-        """A downlink of the fragment transport; the answer to send on the same port, or nothing.
+    def handle(self, port: int, data: "bytes | bytearray | memoryview") -> list[bytes]:
+        """A downlink; the answers to send on the same port, each of 11 bytes at most.
 
         A flash that fails ends the session: the server will see it when it asks.
         """
+        if port == management.PORT:
+            selection = self.slots.selection
+            image = management.IMAGE_VALID if selection.is_trial else management.IMAGE_NONE
+            return management.answers(data, selection.version, image, selection.version)
         try:
-            return self._session.handle(data)
+            answer = self._session.handle(data)
         except OSError:
             self._session.close()
-            return b""
+            return []
+        return [answer] if answer else []
 
     def step(self, uptime_s: int, downlinks: int, is_flash_good: bool) -> int:
         """START_AGAIN: reset the board now (a release waits, or this one is to be left).

@@ -31,9 +31,11 @@ class Parts:
         self._size = 0
 
     def is_wanted(self, version: int) -> bool:
-        """Only above what was confirmed, and while nothing is on trial."""
+        """Only above what was confirmed, not what was taken back, and nothing during a trial."""
         selection = self._slots.selection
-        return version > selection.floor and not selection.is_trial
+        if selection.is_trial or version & 0xFF_FFFF == selection.failed:
+            return False
+        return version > selection.floor
 
     def open(self, count: int, size: int) -> "Parts | None":
         """A file of that size; None when it is too much, or the flash is full."""

@@ -8,7 +8,7 @@ from firmware.update.install import PACKAGE, install
 from firmware.update.parts import PART, ROOM_MAX
 from firmware.update.slots import Slots, nothing
 from firmware.update.tree import Tree
-from protocols.update.fragment import fragment_message, setup_request
+from protocols.update.fragment import PORT, fragment_message, setup_request
 from protocols.update.parity import encode
 from tests.firmware.device.update.flash import MODEL, MPY
 from tests.firmware.device.update.releases import PACKAGE_ONE, PACKAGE_TWO, PUBLIC
@@ -67,18 +67,22 @@ def test_a_release_by_radio_from_fragments_to_confirmation():
         assert first.step(SETTLED_S - 1, 0, True) == GO_ON and first.is_trial
         assert first.step(LIMIT_S, 0, True) == START_AGAIN
         # Nothing new is taken while the present release is on trial.
-        assert first.handle(setup_request(len(PACKAGE_TWO), 40, 2)) == b"\x02\x08"
+        assert first.handle(PORT, setup_request(len(PACKAGE_TWO), 40, 2)) == [b"\x02\x08"]
+        assert first.handle(203, b"\x01\x04") == [
+            b"\x01\x01\0\0\0\0\0\0\0",
+            b"\x04\x03\x01\0\0\0",
+        ]
         assert first.step(SETTLED_S, 1, True) == GO_ON and not first.is_trial
-        assert first.handle(setup_request(len(PACKAGE_TWO), 40, 1)) == b"\x02\x08"
-        assert first.handle(setup_request(ROOM_MAX + 200, 230, 2)) == b"\x02\x02"
-        assert first.handle(setup_request(len(PACKAGE_TWO), 40, 2)) == b"\x02\x00"
+        assert first.handle(PORT, setup_request(len(PACKAGE_TWO), 40, 1)) == [b"\x02\x08"]
+        assert first.handle(PORT, setup_request(ROOM_MAX + 200, 230, 2)) == [b"\x02\x02"]
+        assert first.handle(PORT, setup_request(len(PACKAGE_TWO), 40, 2)) == [b"\x02\x00"]
         padded = PACKAGE_TWO + bytes(-len(PACKAGE_TWO) % 40)
         number = 0
         while first.step(SETTLED_S, 1, True) == GO_ON:
             number += 1
             assert number < 60
             if number not in (2, 5):
-                first.handle(fragment_message(number, encode(padded, 40, number)))
+                first.handle(PORT, fragment_message(number, encode(padded, 40, number)))
         assert files.read(PART) is None and files.read(PACKAGE) == PACKAGE_TWO
         assert install(files, Slots(files), MODEL, MPY) == "version 2 starts on trial"
         again = Slots(files)
@@ -86,5 +90,13 @@ def test_a_release_by_radio_from_fragments_to_confirmation():
         second = Updates(root, nothing, needs_network=False)
         assert second.step(SETTLED_S, 0, True) == GO_ON
         assert Slots(files).selection.floor == 2
+        assert second.handle(203, b"\x04\x00\x07\x01") == [b"\x04\x00", b"\x00\x04\x01"]
+        # A release that was taken back does not come again by radio; the next one does.
+        third = Slots(files)
+        third.begin_trial(0, 5)
+        third.take_back()
+        again = Updates(root, nothing)
+        assert again.handle(PORT, setup_request(400, 40, 5)) == [b"\x02\x08"]
+        assert again.handle(PORT, setup_request(400, 40, 6)) == [b"\x02\x00"]
     finally:
         wipe(root)
