@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from hil.nodes import Node
 from hil.scenario import EventEntry
+from hil.unix_target import UnixNode
 from hil.world import World
 from sim.kernel import SECOND
 from sim.radio.medium import BurstLoss
@@ -77,6 +78,7 @@ def _power_cut(world: World, node: Node, event: EventEntry) -> Undo:
 
 
 def _flash_cut(_: World, node: Node, event: EventEntry) -> Undo:
+    assert isinstance(node.firmware, UnixNode)  # `usable_uf2` refuses it elsewhere
     node.firmware.flash.cut_after = int(event.value)
     return _nothing
 

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from hil.bench import Bench
 from hil.demo.command import demo
+from hil.emulator.chip import EmulatorError
 from hil.report import html, junit, load_results, save
 from hil.run import TARGETS, Result, run
 from hil.scenario import ACTIONS, EXPECTATIONS, Scenario, ScenarioError, available, load
@@ -86,6 +87,11 @@ def words() -> None:
 )
 @click.option("--trace", is_flag=True, help="Keep every traced event as JSON lines.")
 @click.option("--realtime", is_flag=True, help="Hold it back to the wall clock.")
+@click.option(
+    "--uf2",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="MicroPython for RPI_PICO, for --target emulator. [default: $TUKAD_UF2]",
+)
 def run_(
     scenarios: tuple[str, ...],
     target: str,
@@ -94,6 +100,7 @@ def run_(
     out: Path,
     trace: bool,
     realtime: bool,
+    uf2: Path | None,
 ) -> None:
     """Run scenarios (files, or names of `tukad hil list`; "all" for every one) and judge them."""
     names = [str(path) for path in available()] if scenarios == ("all",) else list(scenarios)
@@ -102,7 +109,7 @@ def run_(
     console = Console()
     for scenario in loaded:
         for number in range(seed, seed + seeds):
-            result = _play(console, scenario, target, number, out, trace, realtime)
+            result = _play(console, scenario, target, number, out, trace, realtime, uf2)
             save(result, out)
             _show(console, result)
             failed += not result.held
@@ -118,6 +125,7 @@ def _play(
     out: Path,
     trace: bool,
     realtime: bool,
+    uf2: Path | None,
 ) -> Result:
     out.mkdir(parents=True, exist_ok=True)
     bar = Progress(
@@ -141,8 +149,9 @@ def _play(
                 sink=(lambda line: file.write(line + "\n")) if file else None,
                 on_progress=lambda s: bar.update(task, completed=s),
                 realtime=realtime,
+                uf2=uf2,
             )
-    except FileNotFoundError as error:
+    except (FileNotFoundError, EmulatorError) as error:
         raise click.ClickException(str(error)) from None
     finally:
         if file:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from hil.emulator.node import EmulatorNode
 from hil.unix_target import ROOT, UnixNode
 from sim.board import Board
 from sim.chips.gnss import Fix, GnssReceiver
@@ -61,7 +62,10 @@ class NodeSpec:
 
 
 class Node:
-    """A node in a world: `firmware` runs it, `chip` is its radio, `sensor` its level sensor."""
+    """A node in a world: `firmware` runs it, `chip` is its radio, `sensor` its level sensor.
+
+    With `uf2` an emulated RP2040 runs it, else a MicroPython process of this machine.
+    """
 
     def __init__(
         self,
@@ -76,6 +80,7 @@ class Node:
         log: Path | None = None,
         entry: tuple[str, str] = ("firmware.main", "run"),
         ticks_start_us: int = 0,
+        uf2: Path | None = None,
     ) -> None:
         self.sim = sim
         self.spec = spec
@@ -133,10 +138,15 @@ class Node:
             self.gnss = GnssReceiver(sim, uart, where, epoch_s=epoch_s, baud=pin["gnss_baud"])
         settings |= spec.settings
         self.settings = settings
+        files = {"settings.new": settings_file(settings)}
+        self.firmware: UnixNode | EmulatorNode
+        if uf2 is not None:
+            self.firmware = EmulatorNode(sim, self.board, files=files, uf2=uf2, log=log)
+            return
         self.firmware = UnixNode(
             sim,
             self.board,
-            files={"settings.new": settings_file(settings)},
+            files=files,
             entry=entry,
             uid=self.dev_eui,
             log=log,

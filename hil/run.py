@@ -1,6 +1,7 @@
 """Runs a scenario on a target and keeps what a report needs.
 
-Public: `run`, `Result`. Only "unix" is a target here so far: MicroPython processes in virtual time.
+Public: `run`, `Result`, `TARGETS`: "unix", MicroPython processes in virtual time; "emulator", a
+MicroPython UF2 on emulated RP2040s, in virtual time too.
 """
 
 import time
@@ -9,11 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hil.actions import schedule
+from hil.emulator.node import usable_uf2
 from hil.expectations import Verdict, check, duty_percent
 from hil.scenario import Scenario
 from hil.world import EPOCH_S, World
 
-TARGETS = ("unix",)
+TARGETS = ("unix", "emulator")
 
 
 @dataclass(kw_only=True)
@@ -77,15 +79,21 @@ def run(
     sink: Callable[[str], object] | None = None,
     on_progress: Callable[[float], object] | None = None,
     realtime: bool = False,
+    uf2: Path | None = None,
 ) -> Result:
     """Play a scenario; every process it started has ended when this returns or raises.
 
     `realtime` holds it back to the wall clock, to watch it or to attach something to a node.
+    `uf2` is the MicroPython of the emulator (else TUKAD_UF2); raises EmulatorError without one.
     """
     if target not in TARGETS:
         raise ValueError(f"no target {target}; there are: {', '.join(TARGETS)}")
+    if target == "emulator":
+        uf2 = usable_uf2(scenario, uf2)
     start = time.monotonic()
-    world = World(scenario, seed, log_dir=log_dir, sink=sink)
+    world = World(
+        scenario, seed, log_dir=log_dir, sink=sink, uf2=uf2 if target == "emulator" else None
+    )
     try:
         for event in scenario.events:
             schedule(world, event)

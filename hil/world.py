@@ -64,8 +64,10 @@ class World:
         *,
         log_dir: Path | None = None,
         sink: Callable[[str], object] | None = None,
+        uf2: Path | None = None,
     ) -> None:
         self.scenario = scenario
+        self._uf2 = uf2
         self.sim = Simulation(seed, Trace(keep=200_000))
         self.sim.trace.sink = sink
         path = RadioPath(exponent=scenario.exponent, sigma_db=scenario.shadowing_db)
@@ -146,6 +148,7 @@ class World:
             epoch_s=EPOCH_S,
             log=self._log_dir / f"{name}.log" if self._log_dir else None,
             ticks_start_us=ticks,
+            uf2=self._uf2,
         )
         account = EnergyAccount(self.sim)
         account.set("radio", RADIO_MA["standby_rc"])

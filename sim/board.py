@@ -190,6 +190,11 @@ class Board:
             if self.on_input:
                 self.on_input(pin)
 
+    @property
+    def driven(self) -> dict[int, int]:
+        """Pin -> level of every input that a device drives."""
+        return dict(self._driven)
+
     # The processor's side.
 
     def level(self, pin: int) -> int:
