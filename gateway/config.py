@@ -119,6 +119,8 @@ def build(cls: type[T], table: object, place: Place) -> T:
             here.origins[here.path] = str(place.file)
         elif field.default is not dataclasses.MISSING:
             here.origins[here.path] = "default"
+            if isinstance(field.default, Path):
+                values[name] = _path(field.default, here)
         elif field.default_factory is not dataclasses.MISSING:
             values[name] = _made(field.default_factory(), hints[name], here)
             here.origins[here.path] = "default"
@@ -192,10 +194,15 @@ def _scalar(hint: Any, value: Any, place: Place, known: Setting) -> Any:
     if known.check is not None and (problem := known.check(value)):
         cure = f"; {known.cure}" if known.cure else ""
         raise place.wrong(f"{_show(value)} {problem}{cure}")
-    if hint is Path:
-        path = Path(str(value)).expanduser()
-        return path if path.is_absolute() else (place.file.parent / path)
-    return value
+    return _path(Path(str(value)), place) if hint is Path else value
+
+
+def _path(path: Path, place: Place) -> Path:
+    """A path in the file, or of a default: it begins at the file's folder.
+
+    Absolute, so that whoever puts the folder before it once more gets the same.
+    """
+    return place.file.parent.absolute() / path.expanduser()
 
 
 def _number(value: float | None) -> str:
