@@ -6,6 +6,7 @@ import json
 import logging
 import sqlite3
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -14,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from gateway.config import EXIT_CONFIG, ConfigError
-from gateway.ledger.audit import audit
+from gateway.ledger.audit import audit, new_logs
 from gateway.settings import Loaded, describe, load
 from gateway.status import ask_health
 
@@ -145,6 +146,7 @@ def audit_ledger(config: Path, device: str | None, as_json: bool) -> None:
     path = _load(config).settings.gateway.data_dir / "ledger.db"
     try:
         lines = [one for one in audit(path) if device in (None, one.device)]
+        logs = [one for one in new_logs(path) if device in (None, one.device)]
     except FileNotFoundError:
         fail(f"{path}: there is no ledger yet")
     except sqlite3.Error as error:
@@ -172,6 +174,12 @@ def audit_ledger(config: Path, device: str | None, as_json: bool) -> None:
     console = Console()
     console.width = max(console.width, 120)  # whole numbers, also in a pipe
     console.print(table)
+    for log in logs:
+        since = datetime.fromtimestamp(log.since_ms / 1000, UTC).isoformat(timespec="seconds")
+        console.print(
+            f"{log.device}/{log.stream}: new log since {since} (log {log.number});"
+            f" the one before ended with number {log.last_before}"
+        )
 
 
 def _show_health(health: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Completeness by device and day: `audit`, for `tukad gateway audit`.
+"""Completeness by device and day: `audit`, `new_logs`, for `tukad gateway audit`.
 
 Expected is what a device's own numbering says it measured; every number is received (live, inside
 a later frame, or because we asked), dropped here by the size limit, lost for good, or missing.
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 
+from gateway.ledger.epochs import Epoch, epochs
 from gateway.ledger.schema import connect
 from gateway.ledger.store import DAY_MS
 
@@ -48,6 +49,18 @@ def audit(path: Path) -> list[Line]:
     db = connect(path, read_only=True)
     try:
         return _lines(db)
+    finally:
+        db.close()
+
+
+def new_logs(path: Path) -> list[Epoch]:
+    """When devices began to count from 0 again. Raises sqlite3.Error, FileNotFoundError."""
+    if not path.exists():
+        raise FileNotFoundError(path)
+    db = connect(path, read_only=True)
+    try:
+        has_epochs = db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'epoch'").fetchone()
+        return epochs(db) if has_epochs else []
     finally:
         db.close()
 

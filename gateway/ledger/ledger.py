@@ -90,9 +90,14 @@ class Ledger:
         try:
             self._open_db()
         except sqlite3.DatabaseError as error:
-            if not is_corrupt(error):
+            if is_corrupt(error):
+                self._replace(error)
+            elif is_disk_error(error) and self._reserve.exists():
+                # To bring an old ledger up to date takes a little space.
+                self._reserve.unlink()
+                self._open_db()
+            else:
                 raise
-            self._replace(error)
         self._is_open = True
         self._make_reserve()
         self._thread.start()

@@ -2,7 +2,8 @@
 
 Delivered readings go first, oldest first, by age and by size. When the file is full of readings
 that no sink has confirmed, history is thinned (every second reading of the older half), then the
-oldest goes; each such loss is counted per stream and day and reported, never silent. Alarms stay.
+oldest goes; each such loss is counted per stream and day and reported, never silent. Alarms stay;
+only delivered ones go, by age.
 """
 
 import sqlite3
@@ -54,6 +55,12 @@ def maintain(db: sqlite3.Connection, keep: Retention, now_ms: int) -> Removed:
         f" FROM reading ORDER BY id LIMIT {_CHUNK}) WHERE pending = 0 AND received_ms < ?)",
         (oldest,),
     ).rowcount
+    db.execute(
+        "DELETE FROM alarm WHERE id IN (SELECT id FROM (SELECT id, pending, body FROM alarm"
+        f" ORDER BY id LIMIT {_CHUNK}) WHERE pending = 0"
+        " AND json_extract(body, '$.decided_ms') < ?)",
+        (oldest,),
+    )
     limit = keep.max_mb * 1_000_000
     for _ in range(4):
         if used_bytes(db) <= limit:

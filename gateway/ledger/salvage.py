@@ -6,7 +6,7 @@ from pathlib import Path
 from gateway.ledger.schema import connect, is_corrupt
 
 _CHUNK = 500
-_TABLES = ("stream", "sink", "state", "gap", "tally", "alarm", "reading")
+_TABLES = ("stream", "sink", "state", "gap", "tally", "epoch", "alarm", "reading")
 
 
 def quarantine(path: Path, now_ms: int) -> Path:
@@ -35,6 +35,10 @@ def salvage(aside: Path, db: sqlite3.Connection) -> int:
         for table in _TABLES:
             try:
                 saved_here = _copy(old, db, table)
+            except sqlite3.OperationalError as error:
+                if table != "epoch":  # a ledger of version 1 has none
+                    raise error
+                saved_here = 0
             except sqlite3.DatabaseError as error:
                 if not is_corrupt(error):
                     raise

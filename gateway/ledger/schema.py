@@ -7,7 +7,7 @@ commits then, and what was committed has been acknowledged to devices.
 import sqlite3
 from pathlib import Path
 
-VERSION = 1
+VERSION = 2
 
 SCHEMA = """
 CREATE TABLE stream (
@@ -41,9 +41,25 @@ CREATE TABLE tally (                  -- counted in the same transaction as the 
   backfill INTEGER NOT NULL, repeats INTEGER NOT NULL, dropped INTEGER NOT NULL,
   PRIMARY KEY (stream, day)
 ) WITHOUT ROWID;
+CREATE TABLE epoch (                  -- a device began to count from 0 again
+  stream INTEGER NOT NULL, number INTEGER NOT NULL, since_ms INTEGER NOT NULL,
+  last_before INTEGER NOT NULL,       -- the device's number of the newest reading before
+  PRIMARY KEY (stream, number)
+) WITHOUT ROWID;
 CREATE TABLE sink (bit INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
 CREATE TABLE state (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 """
+
+# What leads from a version to the next; each step is one transaction with the new number in it.
+_UPGRADES = {
+    1: """
+CREATE TABLE epoch (
+  stream INTEGER NOT NULL, number INTEGER NOT NULL, since_ms INTEGER NOT NULL,
+  last_before INTEGER NOT NULL,
+  PRIMARY KEY (stream, number)
+) WITHOUT ROWID;
+""",
+}
 
 _DISK = {
     sqlite3.SQLITE_FULL,
@@ -73,7 +89,11 @@ def _primary(error: sqlite3.Error) -> int:
 
 
 def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
-    """Open or create the database. Raises sqlite3.Error; sqlite3.DatabaseError if it is broken."""
+    """Open or create the database; one of an older version is brought up to date.
+
+    Raises sqlite3.Error; sqlite3.DatabaseError if it is broken. A reader changes nothing and may
+    see an older version.
+    """
     uri = f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}"
     db = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=5)
     try:
@@ -88,9 +108,14 @@ def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
         version = db.execute("PRAGMA user_version").fetchone()[0]
         if version == 0:
             db.executescript(f"BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version={VERSION}; COMMIT;")
-        elif version != VERSION:
+        while 0 < version < VERSION:
+            step = _UPGRADES[version]
+            version += 1
+            db.executescript(f"BEGIN IMMEDIATE; {step} PRAGMA user_version={version}; COMMIT;")
+        if version > VERSION:
             raise sqlite3.NotSupportedError(
-                f"{path}: has ledger version {version}, this program writes {VERSION}"
+                f"{path}: has ledger version {version}, this program writes {VERSION};"
+                " install the newer program again, or move the file away to begin a new ledger"
             )
     except BaseException:
         db.close()

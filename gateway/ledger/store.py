@@ -10,12 +10,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from gateway.ledger.epochs import COUNTED, begin_epoch, epoch_of
+from gateway.ledger.gaps import Gap, fill_gap, lose, open_gap, open_gaps
 from gateway.model import BACKFILL, HISTORY, LIVE, ORIGINS, TIME_SOURCES, Alarm, Link, Reading
 
 DAY_MS = 86_400_000
-
-# Streams whose devices number every reading; in others a hole in the numbers means nothing.
-COUNTED = ("flood", "track")
 
 # Sinks that have no place for alarms.
 _NO_ALARMS = ("sparkplug", "sensorthings")
@@ -40,20 +39,6 @@ class Stored:
 
     id: int
     reading: Reading
-
-
-@dataclass(frozen=True, slots=True)
-class Gap:
-    """Sequences first..last of a stream that never came."""
-
-    id: int
-    device: str
-    stream: str
-    first: int
-    last: int
-    since_ms: int
-    tries: int
-    asked_ms: int
 
 
 @dataclass(slots=True)
@@ -174,13 +159,13 @@ class Store:
             tally[_ORIGIN_CODES[one.origin]] += 1
             if one.sequence > stream.last:
                 if one.sequence > stream.last + 1 and one.stream in COUNTED:
-                    self._open_gap(stream, stream.last + 1, one)
+                    self._skipped(stream, one)
                 stream.last = one.sequence
                 self._db.execute(
                     "UPDATE stream SET last = ? WHERE id = ?", (stream.last, stream.id)
                 )
             elif stream.gaps:
-                self._fill_gap(stream, one.sequence)
+                stream.gaps += fill_gap(self._db, stream.id, one.sequence)
         self._db.executemany(
             "INSERT INTO tally VALUES (?,?,?,?,?,?,0) ON CONFLICT DO UPDATE SET"
             " live = live + excluded.live, history = history + excluded.history,"
@@ -238,6 +223,21 @@ class Store:
         ).fetchone()
         return None if row is None else reading_from_row(row).reading
 
+    def stored_as(
+        self, device: str, stream: str, sequences: Iterable[int]
+    ) -> dict[int, tuple[int, dict[str, int]]]:
+        """Time (Unix milliseconds) and values of those of these sequences that are here."""
+        found: dict[int, tuple[int, dict[str, int]]] = {}
+        for sequence in sequences:
+            row = self._db.execute(
+                "SELECT time_ms, body FROM reading WHERE sequence = ? AND stream ="
+                " (SELECT id FROM stream WHERE device = ? AND stream = ?)",
+                (sequence, device, stream),
+            ).fetchone()
+            if row is not None:
+                found[sequence] = row[0], json.loads(row[1])
+        return found
+
     def since(
         self, device: str | None, stream: str | None, after_id: int, limit: int
     ) -> list[Stored]:
@@ -283,7 +283,8 @@ class Store:
 
     def last_alarm(self) -> int:
         """Number of the newest alarm, 0 if there is none."""
-        return self._db.execute("SELECT coalesce(max(id), 0) FROM alarm").fetchone()[0]
+        row = self._db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'alarm'").fetchone()
+        return 0 if row is None else row[0]
 
     def alarms_since(self, number: int, limit: int) -> list[tuple[int, Alarm]]:
         """Alarms with a higher number, oldest first."""
@@ -306,44 +307,21 @@ class Store:
         """Keep a small JSON value."""
         self._db.execute("INSERT OR REPLACE INTO state VALUES (?, ?)", (key, _dumps(value)))
 
-    # Gaps
+    # Gaps, in the devices' own numbers
 
-    def _open_gap(self, stream: _Stream, first: int, one: Reading) -> None:
-        self._db.execute(
-            "INSERT INTO gap (stream, first, last, day, since_ms) VALUES (?,?,?,?,?)",
-            (stream.id, first, one.sequence - 1, one.time_ms // DAY_MS, one.received_ms),
-        )
-        stream.gaps += 1
-
-    def _fill_gap(self, stream: _Stream, sequence: int) -> None:
-        row = self._db.execute(
-            "SELECT id, first, last, day, since_ms, tries, asked_ms, lost FROM gap"
-            " WHERE stream = ? AND first <= ? AND last >= ?",
-            (stream.id, sequence, sequence),
-        ).fetchone()
-        if row is None:
-            return
-        number, first, last, *rest = row
-        self._db.execute("DELETE FROM gap WHERE id = ?", (number,))
-        parts = [(first, sequence - 1), (sequence + 1, last)]
-        parts = [(low, high) for low, high in parts if low <= high]
-        for low, high in parts:
-            self._db.execute(
-                "INSERT INTO gap (stream, first, last, day, since_ms, tries, asked_ms, lost)"
-                " VALUES (?,?,?,?,?,?,?,?)",
-                (stream.id, low, high, *rest),
-            )
-        stream.gaps += len(parts) - 1
+    def _skipped(self, stream: _Stream, one: Reading) -> None:
+        """A reading with a higher sequence than any of its stream: what lies between is a gap."""
+        first: int | None = stream.last + 1
+        if epoch_of(one.sequence) > epoch_of(stream.last):
+            first = begin_epoch(self._db, stream.id, stream.last, one.sequence, one.time_ms)
+        if first is not None and first < one.sequence:
+            day = one.time_ms // DAY_MS
+            open_gap(self._db, stream.id, first, one.sequence - 1, day, one.received_ms)
+            stream.gaps += 1
 
     def gaps(self, device: str | None = None, limit: int = 1000) -> list[Gap]:
         """Gaps that may still be filled, the newest first."""
-        rows = self._db.execute(
-            "SELECT gap.id, device, stream.stream, first, gap.last, since_ms, tries, asked_ms"
-            " FROM gap JOIN stream ON stream.id = gap.stream"
-            " WHERE lost = 0 AND (? IS NULL OR device = ?) ORDER BY gap.id DESC LIMIT ?",
-            (device, device, limit),
-        )
-        return [Gap(*row) for row in rows]
+        return open_gaps(self._db, device, limit)
 
     def gap_asked(self, number: int, now_ms: int) -> None:
         """Note that the device was asked for a gap."""
@@ -356,24 +334,8 @@ class Store:
         self._db.execute("UPDATE gap SET lost = 1 WHERE id = ?", (number,))
 
     def lose(self, device: str, first: int, count: int) -> None:
-        """The device says that it no longer has `count` readings from `first` on."""
-        end = first + count - 1
-        for gap in self.gaps(device):
-            low, high = max(gap.first, first), min(gap.last, end)
-            if low > high:
-                continue
-            row = self._db.execute(
-                "SELECT stream, day, since_ms, tries, asked_ms FROM gap WHERE id = ?", (gap.id,)
-            ).fetchone()
-            self._db.execute("DELETE FROM gap WHERE id = ?", (gap.id,))
-            parts = ((gap.first, low - 1, 0), (low, high, 1), (high + 1, gap.last, 0))
-            for begin, last, lost in parts:
-                if begin <= last:
-                    self._db.execute(
-                        "INSERT INTO gap (stream, first, last, lost, day, since_ms, tries,"
-                        " asked_ms) VALUES (?,?,?,?,?,?,?,?)",
-                        (row[0], begin, last, lost, *row[1:]),
-                    )
+        """The device says that it no longer has `count` readings from its number `first` on."""
+        lose(self._db, device, first, count)
         self.reload()
 
 

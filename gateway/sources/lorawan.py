@@ -1,23 +1,26 @@
 """LoRaWAN frames into readings: `LorawanSource`, around the network server.
 
 The network server awaits `_on_uplink`, which returns when the readings are on disk; only then is a
-confirmed frame acknowledged. Streams: "flood" and "track" carry the sequence of the device's own
-log, so that a hole is a reading that got lost; "status", "event", "answer" and what foreign
-sensors send are numbered by join and frame counter, which only tells repeats apart.
+confirmed frame acknowledged. Streams: "flood" and "track" carry the numbers of the device's own
+log (and, above 32 bits, which log), so that a hole is a reading that got lost; "status", "event",
+"answer" and what foreign sensors send are numbered by join and frame counter, which only tells
+repeats apart.
 """
 
 import importlib
 import logging
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from typing import TypeVar
 
 from gateway.clock import WallClock
+from gateway.ledger.epochs import compose
 from gateway.ledger.ledger import Ledger
 from gateway.lorawan.model import Uplink
 from gateway.lorawan.service import NetworkServerService
 from gateway.model import BACKFILL, HISTORY, LIVE, Accept, Link, Reading
+from gateway.sources.numbering import PROBE, Numbering, Place, stored_sequence
 from protocols.errors import RemoteError
-from protocols.payload.backfill import decode_backfill
+from protocols.payload.backfill import Backfill, decode_backfill
 from protocols.payload.command import decode_answer
 from protocols.payload.event import decode_event
 from protocols.payload.flood import FloodFrame, FloodSample, decode_flood
@@ -36,17 +39,10 @@ from protocols.payload.track import TrackFix, TrackFrame, decode_track
 log = logging.getLogger("tukad.lorawan")
 
 FLOOD, TRACK, STATUS, EVENT, ANSWER = "flood", "track", "status", "event", "answer"
-_NUMBERS_APART = 8192  # half of what the low bits in a frame tell apart
-
-
-@dataclass(slots=True)
-class _Last:
-    """The newest reading known of a stream."""
-
-    sequence: int
-    time_s: int | None  # since 2020; None when only the number is known, from a status frame
-    lat_e5: int | None = None
-    lon_e5: int | None = None
+_Frame = FloodFrame | TrackFrame
+_F = TypeVar("_F", FloodFrame, TrackFrame)
+_Known = tuple[int | None, int | None]
+_MODULUS = {FLOOD: 256, TRACK: 128}  # what the low bits in a frame tell apart
 
 
 class LorawanSource:
@@ -69,7 +65,9 @@ class LorawanSource:
         self._ledger = ledger
         self._clock = clock
         self._accept: Accept
-        self._last: dict[tuple[str, str], _Last | None] = {}
+        self._numberings: dict[tuple[str, str], Numbering] = {}
+        self._positions: dict[str, tuple[int, int]] = {}  # newest of each tracker, 1e-5 degrees
+        self.new_logs = 0
         self.uplinks = 0
         self.undecoded: dict[str, int] = {}  # by error code
         self.seen_ms: dict[str, int] = {}
@@ -108,19 +106,26 @@ class LorawanSource:
             return self._foreign(uplink)
         received_s = uplink.received_ms // 1000 - EPOCH_UNIX_S
         if uplink.f_port == PORT_FLOOD:
-            last = await self._last_of(uplink.device, FLOOD)
-            known = (None, None) if last is None else (last.sequence, last.time_s)
-            return self._flood(uplink, decode_flood(uplink.payload, received_s, *known))
+
+            def flood(known: tuple[int | None, int | None]) -> FloodFrame:
+                return decode_flood(uplink.payload, received_s, *known)
+
+            frame, place = await self._placed(uplink, FLOOD, flood)
+            return self._flood(uplink, frame, place)
         if uplink.f_port == PORT_TRACK:
-            last = await self._last_of(uplink.device, TRACK)
-            near = self._near(last)
-            known = (None, None) if last is None else (last.sequence, last.time_s)
-            return self._track(uplink, decode_track(uplink.payload, received_s, *near, *known))
+            await self._numbering(uplink.device, TRACK)
+            near = self._near(uplink.device)
+
+            def track(known: tuple[int | None, int | None]) -> TrackFrame:
+                return decode_track(uplink.payload, received_s, *near, *known)
+
+            frame, place = await self._placed(uplink, TRACK, track)
+            return self._track(uplink, frame, place)
         if uplink.f_port == PORT_BACKFILL:
             return await self._backfill(uplink)
         if uplink.f_port == PORT_STATUS:
             found = decode_status(uplink.payload)
-            await self._note_log(uplink.device, found)
+            await self._note_log(uplink.device, found, uplink)
             return [self._single(uplink, STATUS, found)]
         if uplink.f_port == PORT_EVENT:
             return [self._single(uplink, EVENT, decode_event(uplink.payload, received_s))]
@@ -128,54 +133,110 @@ class LorawanSource:
             return [self._single(uplink, ANSWER, decode_answer(uplink.payload))]
         raise RemoteError("port", f"port {uplink.f_port} carries nothing of ours")
 
-    async def _last_of(self, device: str, stream: str) -> _Last | None:
+    async def _numbering(self, device: str, stream: str) -> Numbering:
         key = (device, stream)
-        if key not in self._last:
+        if key not in self._numberings:
             reading = await self._ledger.read(lambda store: store.latest(device, stream))
-            self._last[key] = None
+            numbering = self._numberings[key] = Numbering(_MODULUS[stream])
             if reading is not None:
-                self._note(reading)
-        return self._last[key]
+                numbering.recall(reading.sequence, reading.time_ms, self._clock.steps)
+                self._note_position(reading)
+        return self._numberings[key]
 
-    def _near(self, last: _Last | None) -> tuple[int | None, int | None]:
+    def _near(self, device: str) -> tuple[int | None, int | None]:
         """The position that one given modulo 2.62 degrees is near to."""
-        if last is None or last.lat_e5 is None or last.lon_e5 is None:
-            return self._site_e5
-        return last.lat_e5, last.lon_e5
+        return self._positions.get(device, self._site_e5)
 
-    async def _note_log(self, device: str, found: Mapping[str, int | None]) -> None:
-        """Believe a status frame's own number of the newest reading where ours is far off.
+    def _note_position(self, reading: Reading) -> None:
+        if "lat_e5" in reading.values:
+            self._positions[reading.device] = reading.values["lat_e5"], reading.values["lon_e5"]
 
-        Frames carry the low bits alone: a gateway that is new to a device which has been
-        measuring for weeks would number its readings a multiple of 16,384 too low.
-        """
-        sequence = found.get("sequence")
-        if sequence is None:
+    async def _placed(
+        self, uplink: Uplink, stream: str, decode: Callable[[_Known], _F]
+    ) -> tuple[_F, Place]:
+        """Decode a frame and find out which log of the device it is from."""
+        self._clock.time_source()  # notes a jump of the clock
+        steps = self._clock.steps
+        numbering = await self._numbering(uplink.device, stream)
+        known = numbering.reference(uplink, steps)
+        frame = decode(known)
+        if numbering.newest is None:
+            place = Place(0, _samples(frame)[0].sequence, "")
+        else:
+            is_back = known[1] is not None and _samples(frame)[0].time_s < known[1]
+            if is_back and not numbering.is_late(uplink):
+                known = (known[0], None)  # the device's clock was set back
+                frame = decode(known)
+            times_s = [one.time_s for one in _samples(frame)]
+
+            def probe() -> int:
+                return _samples(decode((PROBE, None)))[0].sequence
+
+            place = numbering.place(
+                uplink,
+                times_s,
+                _samples(frame)[0].sequence,
+                probe,
+                known[1],
+                is_clock_set=frame.is_clock_set,
+            )
+            if await self._is_taken(uplink.device, stream, numbering, place, frame):
+                place = numbering.anew(times_s, probe(), "numbers of other readings")
+        if place.reason:
+            self.new_logs += 1
+            log.warning(
+                "lorawan.new_log device=%s stream=%s epoch=%d number=%d reason=%r",
+                uplink.device,
+                stream,
+                place.epoch,
+                place.number,
+                place.reason,
+            )
+        numbering.note(place, _samples(frame)[0].time_s, uplink, steps)
+        return frame, place
+
+    async def _is_taken(
+        self, device: str, stream: str, numbering: Numbering, place: Place, frame: _Frame
+    ) -> bool:
+        """Other readings than those of the frame are stored under its numbers."""
+        newest = numbering.newest
+        samples = _samples(frame)
+        if newest is None or place.reason or place.number - len(samples) >= newest.number:
+            return False
+        rows: dict[int, tuple[int, Mapping[str, int]]] = {
+            stored_sequence(place, back): ((one.time_s + EPOCH_UNIX_S) * 1000, _values(one))
+            for back, one in enumerate(samples)
+        }
+        stored = await self._ledger.read(lambda store: store.stored_as(device, stream, rows))
+        return numbering.conflict(
+            place,
+            rows,
+            stored,
+            is_clock_set=frame.is_clock_set,
+            clock_steps=self._clock.steps,
+        )
+
+    async def _note_log(self, device: str, found: Mapping[str, int | None], uplink: Uplink) -> None:
+        """Take the status frame's own number of the newest reading."""
+        number = found.get("sequence")
+        if number is None:
             return
         # The page does not say what it counts: what the device has sent, or either if nothing yet.
-        both = [(stream, await self._last_of(device, stream)) for stream in (FLOOD, TRACK)]
-        for stream, last in [pair for pair in both if pair[1] is not None] or both:
-            if last is None:
-                self._last[device, stream] = _Last(sequence, None)
-            elif abs(sequence - last.sequence) > _NUMBERS_APART:
+        both = [(stream, await self._numbering(device, stream)) for stream in (FLOOD, TRACK)]
+        for stream, one in [pair for pair in both if pair[1].newest is not None] or both:
+            before = one.newest.number if one.newest is not None else -1
+            reason = one.note_log(number, uplink)
+            if reason:
                 log.warning(
-                    "lorawan.renumbered device=%s from=%d to=%d", device, last.sequence, sequence
+                    "lorawan.renumbered device=%s stream=%s from=%d to=%d reason=%r",
+                    device,
+                    stream,
+                    before,
+                    number,
+                    reason,
                 )
-                self._last[device, stream] = _Last(sequence, None, last.lat_e5, last.lon_e5)
 
-    def _note(self, reading: Reading) -> None:
-        """Remember the newest reading of a stream: the next frame is unwrapped against it."""
-        key = (reading.device, reading.stream)
-        known = self._last.get(key)
-        if known is None or reading.sequence > known.sequence:
-            self._last[key] = _Last(
-                reading.sequence,
-                reading.time_ms // 1000 - EPOCH_UNIX_S,
-                reading.values.get("lat_e5"),
-                reading.values.get("lon_e5"),
-            )
-
-    def _flood(self, uplink: Uplink, frame: FloodFrame) -> list[Reading]:
+    def _flood(self, uplink: Uplink, frame: FloodFrame, place: Place) -> list[Reading]:
         readings: list[Reading] = []
         source = "network" if frame.is_clock_set else "estimated"
         for index, sample in enumerate(frame.samples):
@@ -184,11 +245,11 @@ class LorawanSource:
                 values |= {"stage": frame.stage, "has_fault": int(frame.has_fault)}
                 values |= {name: v for name, v in frame.extras.items() if v is not None}
             origin = HISTORY if index else LIVE
-            readings.append(self._sample(uplink, FLOOD, sample, values, source, origin))
-        self._note(readings[0])
+            sequence = stored_sequence(place, index)
+            readings.append(self._sample(uplink, FLOOD, sequence, sample, values, source, origin))
         return readings
 
-    def _track(self, uplink: Uplink, frame: TrackFrame) -> list[Reading]:
+    def _track(self, uplink: Uplink, frame: TrackFrame, place: Place) -> list[Reading]:
         readings: list[Reading] = []
         source = "gnss" if frame.is_clock_set else "estimated"
         for index, fix in enumerate(frame.fixes):
@@ -200,41 +261,50 @@ class LorawanSource:
                     "has_fault": int(frame.has_fault),
                 }
             origin = HISTORY if index else LIVE
-            readings.append(self._sample(uplink, TRACK, fix, values, source, origin))
-        self._note(readings[0])
+            sequence = stored_sequence(place, index)
+            readings.append(self._sample(uplink, TRACK, sequence, fix, values, source, origin))
+        self._note_position(readings[0])
         return readings
 
     async def _backfill(self, uplink: Uplink) -> list[Reading]:
         device = uplink.device
-        flood, track = await self._last_of(device, FLOOD), await self._last_of(device, TRACK)
-        last = track if track is not None and track.lat_e5 is not None else flood or track
+        flood, track = await self._numbering(device, FLOOD), await self._numbering(device, TRACK)
+        is_track = track.newest is not None and device in self._positions
+        last = track.newest if is_track else flood.newest or track.newest
         if last is None:
             raise RemoteError("no_reference", "back-fill of a device that sent nothing else yet")
         answer = decode_backfill(
             uplink.payload,
             uplink.received_ms // 1000 - EPOCH_UNIX_S,
-            last.sequence,
-            *self._near(last),
+            last.number,
+            *self._near(device),
         )
         if answer.kind == "missing":
             first, count = answer.first_sequence, answer.count
             await self._ledger.write(lambda store: store.lose(device, first, count))
             log.info("lorawan.lost device=%s first=%d count=%d", device, first, count)
             return []
-        readings = [
-            self._sample(uplink, FLOOD, sample, _flood_values(sample), "network", BACKFILL)
-            for sample in answer.samples
-        ]
-        readings += [
-            self._sample(uplink, TRACK, fix, _track_values(fix), "gnss", BACKFILL)
-            for fix in answer.fixes
-        ]
+        return await self._backfilled(uplink, answer)
+
+    async def _backfilled(self, uplink: Uplink, answer: Backfill) -> list[Reading]:
+        """The readings of an answer, in the epoch of the log that it was asked of."""
+        readings: list[Reading] = []
+        for stream, samples in ((FLOOD, answer.samples), (TRACK, answer.fixes)):
+            newest = (await self._numbering(uplink.device, stream)).newest
+            epoch = 0 if newest is None else newest.epoch
+            source = "network" if stream == FLOOD else "gnss"
+            for one in samples:
+                sequence = compose(epoch, one.sequence)
+                readings.append(
+                    self._sample(uplink, stream, sequence, one, _values(one), source, BACKFILL)
+                )
         return readings
 
     def _sample(
         self,
         uplink: Uplink,
         stream: str,
+        sequence: int,
         sample: FloodSample | TrackFix,
         values: Mapping[str, int],
         source: str,
@@ -243,7 +313,7 @@ class LorawanSource:
         return Reading(
             device=uplink.device,
             stream=stream,
-            sequence=sample.sequence,
+            sequence=sequence,
             time_ms=(sample.time_s + EPOCH_UNIX_S) * 1000,
             time_source=source,
             values=values,
@@ -279,6 +349,14 @@ class LorawanSource:
             raise RemoteError("decoder", "decoders for foreign sensors are not installed") from None
         found: list[tuple[str, dict[str, int]]] = decoders.decode_uplink(uplink)
         return [self._single(uplink, stream, values) for stream, values in found]
+
+
+def _samples(frame: FloodFrame | TrackFrame) -> "list[FloodSample] | list[TrackFix]":
+    return frame.samples if isinstance(frame, FloodFrame) else frame.fixes
+
+
+def _values(sample: FloodSample | TrackFix) -> dict[str, int]:
+    return _flood_values(sample) if isinstance(sample, FloodSample) else _track_values(sample)
 
 
 def _flood_values(sample: FloodSample) -> dict[str, int]:
