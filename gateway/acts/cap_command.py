@@ -1,4 +1,4 @@
-"""`tukad gateway cap-key`, `cap-verify`, `cap-ack` and `cap-list`: the commands of CAP alerts."""
+"""The commands of CAP alerts: `tukad gateway cap-key`, `-verify`, `-ack`, `-end`, `-list`."""
 
 import json
 import os
@@ -87,8 +87,14 @@ def cap_ack(config: Path, identifier: str, receiver: str, by: str) -> None:
         _fail(
             f"{identifier}: {problem} of {receiver}; to see them: tukad gateway cap-list {config}"
         )
-    folder = _folder(config) / "cap" / "ack"
-    text = json.dumps({"identifier": found.pop(), "receiver": receiver, "by": by})
+    _put(_folder(config), {"identifier": found.pop(), "receiver": receiver, "by": by})
+    click.echo(f"{receiver}: acknowledged by {by}")
+
+
+def _put(data_dir: Path, body: dict[str, str]) -> None:
+    """Where the agent looks every second; whole or not at all."""
+    folder = data_dir / "cap" / "ack"
+    text = json.dumps(body)
     name = f"{time.time_ns()}-{uuid.uuid4().hex[:8]}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -100,7 +106,31 @@ def cap_ack(config: Path, identifier: str, receiver: str, by: str) -> None:
         draft.rename(folder / f"{name}.json")
     except OSError as error:
         _fail(f"{folder}: cannot be written: {error.strerror or error}")
-    click.echo(f"{receiver}: acknowledged by {by}")
+
+
+@click.command("cap-end")
+@_CONFIG
+@click.argument("incident")
+@click.option("--device", default="", help="Only this gauge's part of the incident.")
+@click.option("--by", required=True, help="Name of the person who decides it.")
+@click.option("--reason", required=True, help="Why, as the alert will say it.")
+def cap_end(config: Path, incident: str, device: str, by: str, reason: str) -> None:
+    """End an incident whose gauge can no longer do so, because the flood took it.
+
+    Receivers get a Cancel (an Update while other gauges of the river are still in it). From afar:
+    the signed command cap.end, docs/remote.md.
+    """
+    found: dict[str, Any] = _state(config, "act/cap/incidents") or {}
+    lasting = {one["id"]: list(one["members"]) for one in found.get("open", {}).values()}
+    if incident not in lasting:
+        _fail(f"{incident}: no such incident lasts; there are: {', '.join(lasting) or 'none'}")
+    if device and device not in lasting[incident]:
+        _fail(f"{device}: is not in {incident}; there are: {', '.join(lasting[incident])}")
+    for key, value in (("--by", by), ("--reason", reason)):
+        if not value.strip() or len(value) > 120:
+            _fail(f"{key}: is a text of 1..120 characters")
+    _put(_folder(config), {"end": incident, "device": device, "by": by, "reason": reason})
+    click.echo(f"{incident}: the agent ends it within seconds, or at its next start")
 
 
 @click.command("cap-list")
@@ -140,20 +170,24 @@ def _folder(config: Path) -> Path:
 
 def _deliveries(config: Path) -> list[dict[str, Any]]:
     """What the ledger knows of them; the agent may run or not."""
+    return _state(config, "act/cap/outbox") or []
+
+
+def _state(config: Path, key: str) -> Any:
     path = _folder(config) / "ledger.db"
     if not path.exists():
         _fail(f"{path}: there is no ledger yet")
     try:
         db = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5)
         try:
-            row = db.execute("SELECT value FROM state WHERE key = 'act/cap/outbox'").fetchone()
+            row = db.execute("SELECT value FROM state WHERE key = ?", (key,)).fetchone()
         finally:
             db.close()
     except sqlite3.Error as error:
         _fail(f"{path}: {error}")
-    return [] if row is None else json.loads(row[0])
+    return None if row is None else json.loads(row[0])
 
 
-COMMANDS = (cap_key, cap_verify, cap_ack, cap_list)
+COMMANDS = (cap_key, cap_verify, cap_ack, cap_end, cap_list)
 
 __all__ = ["COMMANDS"]

@@ -26,7 +26,7 @@ from gateway.acts.cap.signing import Signer, warm_up
 from gateway.acts.cap.social import social_text
 from gateway.acts.cap.webhook import RefusedError, Webhook, envelope
 from gateway.acts.cap.words import EN, ID, texts
-from gateway.acts.part import Act, Context
+from gateway.acts.part import Act, CommandHandler, Context
 from gateway.clock import now_ms, tick_ms
 from gateway.ledger.schema import LedgerFullError
 from gateway.ledger.store import Store
@@ -38,6 +38,7 @@ log = logging.getLogger("tukad.cap")
 _INCIDENTS, _OUTBOX, _SLOT = "act/cap/incidents", "act/cap/outbox", "act/cap/message/"
 _TICK_S = 1.0
 _SYNC_S_MAX = 30.0
+_WORDS_MAX = 120
 
 
 class CapAct(Act):
@@ -291,7 +292,10 @@ class CapAct(Act):
     async def _tick(self) -> None:
         while True:
             for one in await asyncio.to_thread(self._folder.take_acks):
-                self._acks.take(one)
+                if "end" in one:
+                    await self._end_by_file(one)
+                else:
+                    self._acks.take(one)
             await self._reissue()
             async with self._lock:
                 if self._acks.check(self.messages, now_ms(), tick_ms()):
@@ -361,6 +365,57 @@ class CapAct(Act):
         async with self._lock:
             await self._persist()
         return True
+
+    # A person ends what no gauge can end any more
+
+    async def end(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Cancel an incident, or take one gauge out of it: incident, device, by, reason.
+
+        Raises ValueError with one line for the person who asked.
+        """
+        words = {key: request.get(key, "") for key in ("incident", "device", "by", "reason")}
+        for key, value in words.items():
+            if not isinstance(value, str) or len(value) > _WORDS_MAX:
+                raise ValueError(f"{key} is a text of at most {_WORDS_MAX} characters")
+            if not value.strip() and key != "device":
+                raise ValueError(f"{key} is missing")
+        incident, device, by, reason = words.values()
+        what = device or "pos"
+        why = (
+            f"{what}: peringatan diakhiri petugas {by}: {reason}.",
+            f"{device or 'gauge'}: the alert was ended by {by}: {reason}.",
+        )
+        async with self._lock:
+            before = self._incidents.to_state()
+            try:
+                drafts = self._incidents.end(incident, device, why, self._moment())
+                issued = [await self._issue(draft) for draft in drafts]
+            except KeyError:
+                lasting = ", ".join(self._incidents.lasting) or "none"
+                known = self._incidents.members_of(incident)
+                problem = (
+                    f"{device}: is not in {incident}; there are: {', '.join(known)}"
+                    if known
+                    else f"{incident}: no such incident lasts; there are: {lasting}"
+                )
+                raise ValueError(problem) from None
+            except BaseException:
+                self._incidents.restore(before)
+                raise
+            await self._publish(issued)
+        await self._sync()
+        log.warning("cap.ended incident=%s device=%r by=%r", incident, device, by)
+        return {"incident": incident, "messages": [one.identifier for one in issued]}
+
+    async def _end_by_file(self, one: Mapping[str, Any]) -> None:
+        try:
+            await self.end({**one, "incident": one["end"]})
+        except ValueError as error:
+            log.warning("cap.end_refused why=%r", str(error))
+
+    def commands(self) -> Mapping[str, tuple[str, CommandHandler]]:
+        """`cap.end`, signed by an operator."""
+        return {"end": ("operator", self.end)}
 
     # Health
 

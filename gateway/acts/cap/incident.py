@@ -12,7 +12,7 @@ from its alarm, so that a crash between issuing and noting it makes no second al
 
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from gateway.acts.cap.settings import CapSettings
@@ -267,6 +267,34 @@ class Incidents:
             if incident.chain:  # else nobody was told that it began, or that is still owed
                 drafts.append(self._message(incident, key, now, needs_ack=False))
         return drafts
+
+    def end(self, incident: str, device: str, why: tuple[str, str], now: Moment) -> list[Draft]:
+        """A person ends an incident, or one gauge's part of it; `why` in Indonesian and English.
+
+        For gauges that the flood destroyed: they never clear what they began. Should one speak
+        again at a stage, that is a new Alert. Raises KeyError when there is no such incident.
+        """
+        group = next((key for key, one in self._open.items() if one.id == incident), None)
+        if group is None:
+            raise KeyError(incident)
+        found = self._open[group]
+        if device and device not in found.members:
+            raise KeyError(device)
+        for name in [device] if device else list(found.members):
+            member = found.members.pop(name)
+            # What was last measured there is not what the river does now.
+            found.past[name] = replace(
+                member, values={}, time_ms=now.now_ms, text_id=why[0], text_en=why[1]
+            )
+        if not found.members:
+            del self._open[group]
+        if not found.chain:
+            return []
+        return [self._message(found, f"{incident}|end|{found.count}", now, needs_ack=False)]
+
+    def members_of(self, incident: str) -> list[str]:
+        """The devices of an incident that lasts."""
+        return [name for one in self._open.values() if one.id == incident for name in one.members]
 
     def _group(self, alarm: Alarm) -> str:
         status = _status(alarm, self._settings.status)

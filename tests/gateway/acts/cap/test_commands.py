@@ -9,13 +9,16 @@ import sqlite3
 import tomllib
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner, Result
 
 from gateway.acts.cap.settings import Area, CapSettings, GaugeSettings, ReceiverSettings
 from gateway.acts.cap.signing import read_pin
 from gateway.acts.cap_command import COMMANDS
+from gateway.agent import problems
 from gateway.config import Place, build
 from gateway.model import RAISED
+from gateway.settings import load
 from tests.gateway.acts.cap.world import (
     Receiver,
     World,
@@ -181,3 +184,53 @@ def test_the_agent_killed_and_started_again_has_one_alert(tmp_path: Path) -> Non
         assert receiver.types() == ["Alert"]
 
     asyncio.run(scenario())
+
+
+def test_an_operator_ends_an_incident_whose_gauge_is_gone(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        receiver = Receiver()
+        async with serving(receiver):
+            world = World(tmp_path, receiver_section("112", receiver))
+            config = tmp_path / "gateway.toml"
+            config.write_text(world.text())
+            words = ("--by", "Wayan", "--reason", "pos hanyut")
+            async with world.running() as act:
+                await act.handle(1, alarm(RAISED, 3))
+                await until(lambda: act.counters()["posted"] == 1)
+                (incident,) = {one.incident for one in act.messages}
+                for wrong, problem in (
+                    (("no-such", *words), "no such incident lasts"),
+                    ((incident, *words, "--device", "x"), "is not in"),
+                    ((incident, "--by", "Wayan", "--reason", "x" * 200), "--reason"),
+                ):
+                    refused = await asyncio.to_thread(run, "cap-end", config, *wrong)
+                    assert refused.exit_code == 1
+                    assert problem in refused.output and len(refused.output.splitlines()) == 1
+                ended = await asyncio.to_thread(run, "cap-end", config, incident, *words)
+                assert ended.exit_code == 0, ended.output
+                await until(lambda: act.counters()["posted"] == 2)
+                assert receiver.types() == ["Alert", "Cancel"]
+                assert "pos hanyut" in act.messages[0].xml
+                assert "Wayan" in act.messages[0].description_id
+                assert act.counters()["now_incidents"] == 0
+                role, end = act.commands()["end"]
+                assert role == "operator"
+                for request in ({}, {"incident": 7, "by": "a", "reason": "b"}):
+                    with pytest.raises(ValueError, match="incident"):
+                        await end(request)  # pyright: ignore[reportGeneralTypeIssues]
+                await until(lambda: len(world.files) == 2)
+
+    asyncio.run(scenario())
+
+
+def test_check_names_a_key_that_is_not_there(tmp_path: Path) -> None:
+    config = tmp_path / "gateway.toml"
+    config.write_text(
+        f'[gateway]\nsite = "x"\ndata_dir = "{tmp_path}/data"\nstatus_bind = ""\n'
+        f'[broker]\nbind = "127.0.0.1:{free_port()}"\n[cap]\nsender = "a@b"\nbind = ""\n'
+    )
+    found = problems(load(config), tmp_path / "data")
+    assert len(found) == 1
+    assert f"{tmp_path}/cap.key" in found[0] and "tukad gateway cap-key" in found[0]
+    run("cap-key", tmp_path / "cap.key")
+    assert problems(load(config), tmp_path / "data") == []

@@ -293,3 +293,22 @@ def test_any_course_keeps_the_rules_of_cap(
             else:
                 assert found == standing
             assert (draft.msg_type == ALERT) == (not found)
+
+
+def test_a_person_ends_what_a_destroyed_gauge_cannot_and_the_rest_goes_on() -> None:
+    course = Course()
+    (alert,) = course.at(0, RAISED, 3, device="kumbasari")
+    course.at(1, RAISED, 2, device="wangaya")
+    why = ("pos hanyut", "gauge washed away")
+    now = Moment(START_MS + 90 * MINUTE // 10)
+    (update,) = course.incidents.end(alert.incident, "kumbasari", why, now)
+    assert (update.msg_type, update.level) == (UPDATE, 2)
+    assert [one.device for one in update.members] == ["wangaya"]
+    course.restart()
+    (cancel,) = course.incidents.end(alert.incident, "", why, now)
+    assert cancel.msg_type == CANCEL
+    assert {one.text_en for one in cancel.members} == {"gauge washed away"}
+    assert course.tick(600) == []
+    # It was not destroyed after all.
+    (again,) = course.at(700, ESCALATED, 3, device="kumbasari")
+    assert (again.msg_type, again.references) == (ALERT, [])
