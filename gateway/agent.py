@@ -460,12 +460,30 @@ def problems(loaded: Loaded, folder: Path) -> list[str]:
     parent = next(path for path in (folder, *folder.parents) if path.exists())
     if not os.access(parent, os.W_OK):
         found.append(f"gateway.data_dir = {folder}: cannot be written by this user")
+    found += _cap_problems(settings)
     for bus in settings.modbus:
         if bus.port.startswith("/") and not Path(bus.port).exists():
             found.append(
                 f'modbus["{bus.name}"].port = {bus.port}: there is no such device;'
                 " to see the adapters: ls /dev/serial/by-id"
             )
+    return found
+
+
+def _cap_problems(settings: Settings) -> list[str]:
+    """What is wrong with the key and the secrets of [cap]; loaded only where it is used."""
+    if settings.cap is None:
+        return []
+    from gateway.acts.cap.signing import Signer
+    from gateway.acts.cap.webhook import Credentials
+
+    found: list[str] = []
+    try:
+        Signer.load(settings.cap.key_file, settings.cap.certificate)
+        for receiver in settings.cap.receiver:
+            Credentials(receiver)
+    except ConfigError as error:
+        found.append(str(error))
     return found
 
 
