@@ -41,8 +41,10 @@ from gateway.rules.settings import AlarmSettings, Stages
 from gateway.sinks.settings import BrokerSettings, MqttSettings
 from gateway.sinks.sparkplug import SparkplugSettings
 from gateway.sources.backfill import BackfillSettings
-from gateway.sources.modbus import Bus, shared_unit
+from gateway.sources.modbus import Bus, Sensor, shared_unit
 from gateway.sources.profile import load_profile
+
+FACE_MM = 100  # no radar and no ultrasonic sensor measures nearer to its face
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,7 +145,7 @@ class Settings:
         """Thresholds by device or sensor name."""
         found = {one.name: one.stages for one in self.device if one.stages}
         sensors = (sensor for bus in self.modbus for sensor in bus.sensor)
-        return found | {one.name: one.stages for one in sensors if one.stages}
+        return found | {one.name: _guarded(one) for one in sensors if one.stages}
 
     def quality(self) -> dict[str, QualitySettings]:
         """Quality tests by device or sensor name."""
@@ -156,6 +158,19 @@ class Settings:
         found = {one.name: one.interval_s for one in self.device}
         sensors = (sensor for bus in self.modbus for sensor in bus.sensor)
         return found | {one.name: max(1, round(one.interval_s)) for one in sensors}
+
+
+def _guarded(sensor: Sensor) -> Stages:
+    """The thresholds of a wired sensor; what it says from right before its face is no water.
+
+    Error values of radar and ultrasonic sensors look like that. Water that was seen to climb there
+    counts all the same (`gateway.rules.vote`).
+    """
+    assert sensor.stages is not None
+    stages = sensor.stages
+    if stages.high_mm is not None or sensor.height_mm is None or stages.value != "level_mm":
+        return stages
+    return replace(stages, high_mm=max(stages.awas_mm, sensor.height_mm - FACE_MM))
 
 
 @dataclass(frozen=True)
