@@ -377,7 +377,7 @@ class JunctionAct(Act):
         name = self.plan.junction.name or self._settings.name
         end_id, end_en = (" - selesai", " - over") if over else ("", "")
         alarm = Alarm(
-            incident=before.incident if before else f"{self._settings.name}/{kind}/{now}",
+            incident=before.incident if before else f"{self._settings.name}/{kind}/{subject}/{now}",
             device=self._settings.name,
             kind=f"junction_{kind}",
             event=CLEARED if over else RAISED,
