@@ -1,8 +1,9 @@
 """The application's part of updates: `Updates`, which confirms a release and takes new ones in.
 
 The program's loop calls `step` when nothing is under way on the radio (it writes to the flash), and
-`handle` with every downlink on `protocols.update.fragment.PORT` or `management.PORT`. A device that was started without
-the loader has no slots: `is_fitted` says so, and the program does without this module.
+`handle` with every downlink on the ports of `protocols.update.fragment` and `management`. A device
+that was started without the loader has no slots: `is_fitted` says so, and the program does without
+this module.
 """
 
 from micropython import const

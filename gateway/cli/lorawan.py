@@ -25,6 +25,7 @@ from gateway.lorawan.config import LorawanConfig, SettingError
 from gateway.lorawan.decoders import DECODERS
 from gateway.lorawan.describe import age, battery, device_rows, frame_line, public
 from gateway.lorawan.enrol import enrol, keys_of
+from gateway.lorawan.fragments import ENDS, Job, Jobs
 from gateway.lorawan.keys import DeviceKeys, Key, parse_qr
 from gateway.lorawan.linkstats import LinkStats, link_stats
 from gateway.lorawan.plan import RadioPlan
@@ -400,3 +401,82 @@ def _stats_table(found: list[LinkStats], names: dict[str, str]) -> Table:
             age(one.last_ms),
         )
     return table
+
+
+# -- releases by radio
+
+
+@lorawan.command()
+@click.argument("name")
+@click.argument("package", type=click.Path(path_type=Path))
+@place
+def update(where: Place, name: str, package: Path) -> None:
+    """Send a release to a device by radio: PACKAGE is from tukad device package.
+
+    The running agent sends one fragment in answer to each uplink, within its airtime, and goes on
+    after a restart. Make the package with --since, or it takes days. See: tukad lorawan updates.
+    """
+    from gateway.device.flash import manifest_of
+    from gateway.device.link import DeviceError
+
+    jobs = Jobs(where.folder / "updates")
+    with _store(where) as store:
+        device = _find(store, name)
+    try:
+        content = package.read_bytes()
+        release = manifest_of(content).version
+        before = jobs.load(device.dev_eui)
+        if before is not None and before.phase not in ENDS:
+            fail(
+                f"release {before.release} is on its way to {device.name};"
+                f" to end that: tukad lorawan update-cancel {device.name}"
+            )
+        job = Job(device.name, device.dev_eui, release, len(content), time.time_ns() // 1_000_000)
+        jobs.save(job, content)
+    except DeviceError as error:
+        fail(f"{package}: {error}")
+    except OSError as error:
+        fail(f"{error.filename}: {error.strerror}")
+    click.echo(
+        f"release {release} ({len(content)} bytes) goes to {device.name} with its next uplinks"
+    )
+
+
+@lorawan.command("update-cancel")
+@click.argument("name")
+@place
+def update_cancel(where: Place, name: str) -> None:
+    """Send no more of a release to a device. What it runs stays as it is."""
+    with _store(where) as store:
+        device = _find(store, name)
+    if not Jobs(where.folder / "updates").remove(device.dev_eui):
+        fail(f"no release is on its way to {device.name}")
+    click.echo(f"nothing more is sent to {device.name}")
+
+
+@lorawan.command()
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@place
+def updates(where: Place, as_json: bool) -> None:
+    """Show the releases that go, or went, to devices by radio."""
+    found = Jobs(where.folder / "updates").all()
+    if as_json:
+        for job in found:
+            click.echo(json.dumps(asdict(job)))
+        return
+    if not found:
+        click.echo("none; to send one: tukad lorawan update NAME PACKAGE")
+        return
+    table = Table("device", "release", "state", "fragments", "missing", "since", "", box=None)
+    for job in found:
+        missing = "" if job.missing < 0 else str(job.missing)
+        table.add_row(
+            escape(job.device),
+            str(job.release),
+            job.phase,
+            f"{job.sent} of {job.count}",
+            missing,
+            age(job.changed_ms or job.created_ms),
+            escape(job.detail),
+        )
+    Console().print(table)

@@ -63,10 +63,12 @@ def open_service(config: LorawanConfig, data_dir: Path) -> NetworkServerService:
     Raises SettingError, one line for the operator, if the configuration cannot be used.
     """
     # Imported here: each needs libraries that the other's users need not have.
+    from gateway.lorawan.fragments import FragmentService
+
     if config.server == "chirpstack":
         from gateway.lorawan.chirpstack import ChirpStackService
 
-        return ChirpStackService(config)
+        return FragmentService(ChirpStackService(config), data_dir, config)
     from gateway.lorawan.embedded import EmbeddedService
 
-    return EmbeddedService(config, data_dir)
+    return FragmentService(EmbeddedService(config, data_dir), data_dir, config)

@@ -62,6 +62,7 @@ class NetworkDouble:
         self.frames: list[Arrived] = []
         self.joins: list[int] = []  # DevNonces
         self.commands: list[bytes] = []  # to go down on the command port, oldest first
+        self.others: list[tuple[int, bytes]] = []  # the same for other ports, behind those
         self.on_frame: Callable[[Arrived], object] = lambda frame: None
         self.deaf = False  # hears nothing: an outage
         self.mute = False  # hears, but cannot answer
@@ -128,13 +129,15 @@ class NetworkDouble:
         if b"\x0d" in options and self.gives_time:
             gps_s = GPS_OF_2020 + self.now_s
             answers = b"\x0d" + gps_s.to_bytes(4, "little") + b"\0"
-        command = b""
+        port, command = ports.PORT_COMMAND, b""
         if self.commands:
             command = self.commands.pop(0)
+        elif self.others:
+            port, command = self.others.pop(0)
         if frame.is_confirmed or answers or command or frame.f_ctrl & lw.ADR_ACK_REQ:
-            self._answer(up, frame.is_confirmed, answers, command)
+            self._answer(up, frame.is_confirmed, answers, port, command)
 
-    def _answer(self, up: Uplink, ack: bool, options: bytes, command: bytes) -> None:
+    def _answer(self, up: Uplink, ack: bool, options: bytes, port: int, command: bytes) -> None:
         assert self._keys
         out = bytearray(255)
         length = lw.encode_data_into(
@@ -145,7 +148,7 @@ class NetworkDouble:
             self._f_cnt_down,
             options,
             len(options),
-            ports.PORT_COMMAND if command else lw.NO_PORT,
+            port if command else lw.NO_PORT,
             command,
             len(command),
             *self._keys,

@@ -37,6 +37,8 @@ class World:
         where: Callable[[], Fix] | None = None,
         settings: dict[str, object] | None = None,
         seed: int = 1,
+        entry: tuple[str, str] = ("firmware.main", "run"),
+        files: dict[str, bytes] | None = None,
     ) -> None:
         self.sim = Simulation(seed)
         self.medium = Medium(self.sim)
@@ -53,7 +55,9 @@ class World:
             epoch_s=float(EPOCH_S + ports.EPOCH_UNIX_S),
             log=tmp / "node.log",
             ticks_start_us=TICKS_START_US,
+            entry=entry,
         )
+        self.put(files or {})
         self.log = tmp / "node.log"
         self.network = NetworkDouble(self.sim, self.concentrator, self.node.app_key, EPOCH_S)
         self.network.on_frame = self._decode
@@ -76,6 +80,11 @@ class World:
     def run(self, seconds: float) -> None:
         self.sim.run_until(self.sim.now_us + round(seconds * SECOND))
         assert not self.sim.faults, self.sim.faults[:5]
+
+    def put(self, files: dict[str, bytes]) -> None:
+        """Put files on the flash at the next start, as a cable does."""
+        pending: list[tuple[str, bytes]] = vars(self.node.firmware)["_pending_files"]
+        pending += sorted(files.items())
 
     def command(self, kind: int, values: dict[str, int]) -> int:
         """Queue a command for the next receive window; its number."""
