@@ -37,7 +37,7 @@ GOAL_S = 3.0
 _SETTLE_S = 150.0  # joins, clocks, status frames, data rates, Siaga
 _RATE_MM_S = 1.5  # 5.4 m/h: what these rivers do, and a rise that the rules believe at once
 _LOW_MM, _HIGH_MM = 2620.0, 2690.0
-_LATE_S = 30.0  # a siren that did not sound within this counts as silent
+LATE_S = 30.0  # a siren that did not sound within this counts as silent
 
 
 @dataclass
@@ -232,10 +232,10 @@ class Run:
         for pair in self.pairs:
             node = f"flood-{pair.name}"
             for crossing in pair.crossings:
-                if crossing + _LATE_S * SECOND > self.sim.now_us:
+                if crossing + LATE_S * SECOND > self.sim.now_us:
                     continue
                 on = next((t for t in pair.relay if t > crossing - 2 * SECOND), None)
-                if on is None or on > crossing + _LATE_S * SECOND:
+                if on is None or on > crossing + LATE_S * SECOND:
                     silent += 1
                     continue
                 order = max((t for t in down if t < on), default=crossing)
