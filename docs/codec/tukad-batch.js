@@ -17,7 +17,7 @@ const PRIOR_KINDS = [...KINDS, ...KINDS.map((k) => "first_" + k), "head", "row",
 const P = [28, 47, 77, 126, 208, 342, 562, 922, 1506, 2446, 3938, 6249, 9702, 14595, 21025, 28693, 36843,
   44511, 50941, 55834, 59287, 61598, 63090, 64030, 64614, 64974, 65194, 65328, 65410, 65459, 65489, 65508];
 const N = [0, 1, 2, 4, 8, 16, 32, 64];
-const BLOCK = 214, SIGN = 90, BIN = 108, TOP = 188, ABSENT = 212;
+const BLOCK = 250, SIGN = 90, BIN = 144, TOP = 224, ABSENT = 248;
 const RATE = Array.from({ length: 91 }, (_, n) => Math.floor(65536 / (n + 1.6)));
 const SINE = Array.from({ length: 91 }, (_, d) => BigInt(Math.round(Math.sin(d * Math.PI / 180) * 32768)));
 
@@ -105,7 +105,8 @@ class Coder {
 
 class Column {
   constructor(base, decay = 4) {
-    Object.assign(this, { base, decay, present: false, stepped: true, modulus: 0, hint: null, pairs: null });
+    Object.assign(this, { base, decay, present: false, stepped: true, modulus: 0, near: -1, hint: null,
+      pairs: null, r1: 0 });
   }
   start(v) {
     Object.assign(this, { present: true, v1: v, mean: 16 * v, long: 16 * v, slope: 0, size: 0, r1: 0, r2: 0,
@@ -147,13 +148,15 @@ class Column {
     this.r1 = r;
   }
   value(coder, left) {
-    const expected = this.expect(), q = bits(this.size), base = this.base;
+    const expected = this.expect(), base = this.base;
+    const size = this.near < 0 ? this.size : shift(this.size + this.near, 1), q = bits(size);
     let r = 0, seen = 0;
     if (coder.bit(base + 9 * Math.min(q, 9) + 3 * ((left + 1) >> 1) + (this.r1 !== 0) + (this.r2 !== 0))) {
-      const sign = [0, 1, 2, 1, 2][left] * 6 + (this.r1 === 0 ? 0 : this.r1 > 0 ? 2 : 4) + (q > 5);
+      const lean = 64 * (this.v1 - expected);
+      const sign = (lean > size ? 18 : lean < -size ? 36 : 0) + [0, 6, 12, 6, 12][left] + (this.r1 === 0 ? 0 : this.r1 > 0 ? 2 : 4) + (q > 5);
       const negative = coder.bit(base + SIGN + sign);
       const m = coder.number(base, Math.min(Math.max(q - 4, 0), 6)) + 1;
-      seen = (16 * m <= this.size ? 1 : 3) + negative;
+      seen = (16 * m <= size ? 1 : 3) + negative;
       r = negative ? -m : m;
     }
     this.learn(expected + r, r);
@@ -287,7 +290,7 @@ class Decoder {
 
   catalogue(payload) {
     const bytes = Buffer.from(payload), body = JSON.parse(bytes.toString("utf8"));
-    if (body.tukad_catalogue !== 1) throw new Error("version: not a catalogue of format 1");
+    if (body.tukad_catalogue !== 2) throw new Error("version: not a catalogue of format 2");
     body.fingerprint = crc32c(bytes);
     body.devices.forEach(prepare);
     this.catalogues = [body, ...this.catalogues.filter((c) => c.fingerprint !== body.fingerprint)].slice(0, 8);
@@ -407,13 +410,16 @@ class Decoder {
     timing(s);
     s.sequences = new Column(this.block(m, "sequence" + L, "sequence"));
     s.sequences.start(0);
-    s.columns = device.channels.map((c, i) => new Column(this.block(m, "column" + i + L, c.kind)));
+    const moves = Motion.fits(device);
+    s.columns = device.channels.map((c, i) => new Column(
+      moves && ["lat", "lon"].includes(c.kind) ? this.block(m, "position" + L, "lat")
+        : this.block(m, "column" + i + L, c.kind)));
     const paired = (i) => ["level", "value"].includes(device.channels[i].kind);
     for (let j = 1; j < device.order.length; j++) {
       if (!paired(device.order[j]) || !paired(device.order[j - 1])) continue;
       Object.assign(s.columns[device.order[j]], { pairs: new Map(), decay: 3 });
     }
-    s.motion = Motion.fits(device) ? new Motion(device) : null;
+    s.motion = moves ? new Motion(device) : null;
     if (s.motion) s.columns[s.motion.lat].decay = s.columns[s.motion.lon].decay = 3;
     s.mask = device.channels.map(() => true);
     return s;
@@ -505,6 +511,7 @@ class Decoder {
         else if (position) {
           if (i === motion.lon && motion.ready && values[motion.lat] !== null) motion.refine(values[motion.lat]);
           const hint = i === motion.lat ? motion.gLat : motion.gLon;
+          if (i === motion.lon) column.near = 16 * Math.abs(s.columns[motion.lat].r1);
           column.hint = !motion.ready ? null : column.stepped ? c.toCount(hint) : Number(hint);
         }
         [count, seen] = column.value(coder, seen);

@@ -16,7 +16,7 @@ from gateway.codec.crc import crc32c
 from gateway.codec.errors import BatchError
 from protocols.errors import LocalError
 
-FORMAT = 1
+FORMAT = 2  # of the catalogue and of the batches that are bound to it
 DEVICES_MAX = 4096
 CHANNELS_MAX = 64
 INTERVAL_S_MAX = 604_800  # a week
@@ -229,7 +229,9 @@ class Catalogue:
             raise BatchError("catalogue", "not a JSON object")
         body = cast("dict[str, Any]", loaded)
         if body.get("tukad_catalogue") != FORMAT:
-            raise BatchError("version", f"catalogue format {body.get('tukad_catalogue')!r}, not 1")
+            raise BatchError(
+                "version", f"catalogue format {body.get('tukad_catalogue')!r}, not {FORMAT}"
+            )
         try:
             devices = body["devices"]
             if not isinstance(devices, list):

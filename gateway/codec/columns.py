@@ -11,8 +11,8 @@ from gateway.codec.rangecoder import RangeDecoder
 
 # One block of contexts per column.
 ZERO = 0  # [size 10][left 3][recent 3]: is the residual other than zero?
-SIGN = ZERO + 90  # [left sign 3][last sign 3][large 2]
-BIN = SIGN + 18  # [scale 8][bin relative to scale 10]: is it beyond this bin?
+SIGN = ZERO + 90  # [lean 3][left sign 3][last sign 3][large 2]
+BIN = SIGN + 54  # [scale 8][bin relative to scale 10]: is it beyond this bin?
 TOP = BIN + 80  # [bin 8][3]: the first two bits within a bin
 ABSENT = TOP + 24
 BLOCK = ABSENT + 2
@@ -102,7 +102,7 @@ class Column:
 
     __slots__ = (
         "base", "decay", "e_hint", "e_last", "e_long", "e_mean", "e_trend", "hint", "long", "mean",
-        "modulus", "pairs", "present", "r1", "r2", "size", "slope", "stepped", "v1",
+        "modulus", "near", "pairs", "present", "r1", "r2", "size", "slope", "stepped", "v1",
     )  # fmt: skip
 
     def __init__(self, base: int) -> None:
@@ -117,6 +117,7 @@ class Column:
         self.e_last = self.e_mean = self.e_long = self.e_trend = self.e_hint = 0
         self.size = 0  # 16 * running mean of |residual|
         self.r1 = self.r2 = 0
+        self.near = -1  # 16 * |residual| of the column that this one goes with; -1: of none
         self.hint: int | None = None  # what other columns suggest for the next value
         # What the value was when the column to the left was this: a rating curve, point by point.
         self.pairs: dict[int, int] | None = None
@@ -189,8 +190,11 @@ class Column:
         """Append `value`; return what the next column sees of it (0..4)."""
         if self.modulus:
             value = self.v1 + _wrapped(value - self.v1, self.modulus)
-        r = value - self.expect()
+        expected = self.expect()
+        r = value - expected
         size = self.size
+        if self.near >= 0:
+            size = size + self.near >> 1
         r1 = self.r1
         q = size.bit_length()
         z = self.base + (q if q < 9 else 9) * 9 + (left + 1 >> 1) * 3
@@ -203,9 +207,14 @@ class Column:
             self.learn(value, 0)
             return 0
         out.append(z * 2 + 1)
-        sign = self.base + SIGN + (0, 1, 2, 1, 2)[left] * 6 + (0 if not r1 else 2 if r1 > 0 else 4)
+        sign = self.base + SIGN + (0, 6, 12, 6, 12)[left] + (0 if not r1 else 2 if r1 > 0 else 4)
         if q > 5:
             sign += 1
+        lean = self.v1 - expected << 6
+        if lean > size:
+            sign += 18
+        elif lean < -size:
+            sign += 36
         scale = q - 4 if q > 4 else 0
         self.learn(value, r)
         if r < 0:
@@ -220,6 +229,8 @@ class Column:
         """The inverse of `encode`: the value, and what the next column sees of it."""
         expected = self.expect()
         size = self.size
+        if self.near >= 0:
+            size = size + self.near >> 1
         r1 = self.r1
         q = size.bit_length()
         z = self.base + (q if q < 9 else 9) * 9 + (left + 1 >> 1) * 3
@@ -229,8 +240,10 @@ class Column:
             z += 1
         r = seen = 0
         if coder.bit(z):
-            sign = self.base + SIGN + (0, 1, 2, 1, 2)[left] * 6
+            sign = self.base + SIGN + (0, 6, 12, 6, 12)[left]
             sign += (0 if not r1 else 2 if r1 > 0 else 4) + (q > 5)
+            lean = self.v1 - expected << 6
+            sign += 18 if lean > size else 36 if lean < -size else 0
             scale = q - 4 if q > 4 else 0
             negative = coder.bit(sign)
             r = get_number(coder, self.base, scale if scale < 6 else 6) + 1

@@ -117,7 +117,7 @@ def of(values: Cells, i: int) -> int | None:
 
 
 def hint(device: Device, state: DeviceState, motion: Motion, i: int, values: Cells) -> None:
-    """Tell the columns of a position what the motion suggests."""
+    """Tell the columns of a position what the motion suggests, and lon how wrong lat was."""
     if i == motion.lat:
         guess = motion.lat_guess
     elif i == motion.lon:
@@ -125,6 +125,7 @@ def hint(device: Device, state: DeviceState, motion: Motion, i: int, values: Cel
         if motion.ready and lat is not None:
             motion.refine(lat)
         guess = motion.lon_guess
+        state.columns[i].near = abs(state.columns[motion.lat].r1) << 4
     else:
         return
     column = state.columns[i]

@@ -84,15 +84,20 @@ class Model:
         state.steps.start(1)
         state.offsets.start(0)
         state.sequences.start(0)
+        moves = Motion.fits(device)
         state.columns = [
-            Column(self.block((layout, i), channel.kind))
+            Column(
+                self.block((layout, "position"), "lat")  # both parts share one block
+                if moves and channel.kind in ("lat", "lon")
+                else self.block((layout, i), channel.kind)
+            )
             for i, channel in enumerate(device.channels)
         ]
         for left, i in pairwise(device.order):
             if device.channels[i].kind in PAIRED and device.channels[left].kind in PAIRED:
                 state.columns[i].pairs = {}
                 state.columns[i].decay = 3
-        if Motion.fits(device):
+        if moves:
             state.motion = Motion(device)
             state.columns[state.motion.lat].decay = state.columns[state.motion.lon].decay = 3
         state.mask = [True] * len(state.columns)

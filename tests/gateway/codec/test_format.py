@@ -189,7 +189,7 @@ def test_a_device_numbers_all_its_rows_or_none() -> None:
         CATALOGUE.to_json().replace(b"badung", b"\\ud800"),
         b"{}",
         b"\xff",
-        b'{"tukad_catalogue":2}',
+        b'{"tukad_catalogue":1}',
     ],
 )
 def test_a_catalogue_that_is_none_is_refused(text: bytes) -> None:
