@@ -9,12 +9,13 @@ import asyncio
 import contextlib
 import logging
 import random
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from gateway.clock import WallClock, now_ms
+from gateway.clock import WallClock, now_ms, tick_ms
 from gateway.config import address_check, name_check, setting
 from gateway.ledger.schema import LedgerFullError
 from gateway.model import LIVE, NOT_EVALUATED, Accept, Reading
@@ -81,10 +82,10 @@ class Sensor:
     check_identity: bool = setting(True, doc="make sure that the right kind of sensor answers")
     stages: Stages | None = setting(None, doc="alarm thresholds of this sensor")  # noqa: RUF009
     quality: QualitySettings | None = setting(None, doc="quality tests")  # noqa: RUF009
-    latitude_deg: float | None = setting(  # noqa: RUF009
+    latitude_deg: float | None = setting(
         None, low=-90, high=90, unit="deg", doc="where it stands, for maps"
     )
-    longitude_deg: float | None = setting(  # noqa: RUF009
+    longitude_deg: float | None = setting(
         None, low=-180, high=180, unit="deg", doc="where it stands, for maps"
     )
 
@@ -122,6 +123,11 @@ def shared_unit(bus: Bus, folder: Path) -> str:
     return ""
 
 
+def uptime_ms() -> int:
+    """Since the machine got its power."""
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000
+
+
 class _Unit:
     """What the poller knows of one sensor."""
 
@@ -148,6 +154,10 @@ class _Unit:
         self.last_error = ""
         self.last_ok_ms = 0
         self.fault = ""
+        # A sensor that gets power together with the gateway, or again after it was silent, measures
+        # nothing useful for a while.
+        self.warm_ms = tick_ms() - uptime_ms() + round(1000 * self.profile.warm_up_s)
+        self.warming = 0  # polls whose values were not used
 
     @property
     def is_dead(self) -> bool:
@@ -262,9 +272,13 @@ class ModbusSource:
             return
         if unit.is_dead:
             log.info("modbus.back bus=%s sensor=%s", self._bus.name, sensor.name)
+            unit.warm_ms = tick_ms() + round(1000 * unit.profile.warm_up_s)
         unit.failures = 0
         unit.fault = unit.last_error = ""
         at_ms = unit.last_ok_ms = now_ms()
+        if tick_ms() < unit.warm_ms:
+            unit.warming += 1
+            return
         level = level_mm(values, sensor.height_mm, sensor.offset_mm)
         if level is not None:
             values["level_mm"] = level

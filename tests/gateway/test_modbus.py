@@ -4,6 +4,7 @@ import asyncio
 import os
 import pty
 import struct
+import time
 import tty
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
@@ -20,7 +21,7 @@ from gateway.sources.line import LineError, open_line
 from gateway.sources.modbus import Bus, ModbusSource, Sensor, read_once
 from gateway.sources.profile import decode_block, level_mm, load_profile, plan_reads, profile_names
 from gateway.sources.scan import scan
-from tests.gateway.peers import ModbusPeer
+from tests.gateway.peers import TUKAD, ModbusPeer
 
 COUNTER = str(Path(__file__).with_name("counter.toml"))
 
@@ -346,6 +347,109 @@ def test_a_unit_that_comes_back_is_polled_again() -> None:
         answer, sensors(2), lambda got: any(one.device == "unit-2" for one in got)
     )
     assert not source.units[1].is_dead
+
+
+def test_a_sensor_that_just_got_its_power_back_is_not_believed_yet(tmp_path: Path) -> None:
+    """While it warms up it says 0; the wire is not asked less for that."""
+    slow = tmp_path / "slow.toml"
+    slow.write_text(Path(COUNTER).read_text() + "\n", "utf-8")
+    text = slow.read_text()
+    slow.write_text(f"warm_up_s = 0.5\n{text}")
+    began = [0.0]
+
+    def answer(unit: int, _address: int, _count: int) -> list[int] | None:
+        asked.append(unit)
+        if unit == 2 and len(asked) < 40:
+            return None
+        if unit == 2 and not began[0]:
+            began[0] = time.monotonic()
+        return [0, 1] if unit == 1 or time.monotonic() - began[0] > 0.4 else [0, 0]
+
+    asked: list[int] = []
+    units = (*sensors(1), *sensors(2, profile=str(slow))[1:])
+    got, _, source = run_with_peer(
+        answer, units, lambda got: any(one.device == "unit-2" for one in got)
+    )
+    assert {one.values["answers"] for one in got} == {1}
+    assert source.units[1].warming > 0 and not source.units[1].fault
+
+
+class SerialUnits:
+    """Units at the end of a pseudo-terminal; two with one address answer over each other."""
+
+    def __init__(self, units: Sequence[int]) -> None:
+        self._units = units
+        self._master, self._slave = pty.openpty()
+        tty.setraw(self._slave)
+        self.path = os.ttyname(self._slave)
+
+    def answer(self) -> None:
+        request = os.read(self._master, 300)
+        if len(request) != 8 or request[-2:] != crc(request[:-2]):
+            return
+        count = self._units.count(request[0])
+        data = reply(request[0], [0x0102] * int.from_bytes(request[4:6], "big"))
+        if count > 1:  # the wire is the AND of both, which do not start together
+            other = bytes(8) + data
+            data = bytes(a & b for a, b in zip(data + data[-1:], other, strict=False))
+        if count:
+            os.write(self._master, data)
+
+    async def __aenter__(self) -> "SerialUnits":
+        asyncio.get_running_loop().add_reader(self._master, self.answer)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        asyncio.get_running_loop().remove_reader(self._master)
+        os.close(self._master)
+        os.close(self._slave)
+
+
+def test_a_scan_finds_units_on_a_serial_bus_and_two_that_share_an_address() -> None:
+    async def scenario() -> None:
+        async with SerialUnits([3, 5, 5]) as bus:
+            settings = [(9600, "8N1"), (19200, "8E1")]
+            found = [one async for one in scan(bus.path, [3, 4, 5], settings, 0.05)]
+            assert [(one.unit, one.is_collision) for one in found if one.baud == 9600] == [
+                (3, False),
+                (5, True),
+            ]
+            assert {(one.baud, one.frame) for one in found} == set(settings)
+
+    asyncio.run(scenario())
+
+
+def test_a_technician_reads_a_sensor_and_is_told_what_to_do_without_an_answer() -> None:
+    async def scenario() -> None:
+        server = ModbusTcpServer(
+            SimDevice(12, simdata=SimData(0, values=[2, 0x3343, 12, 5, 1, 8765, 234, 0, 0],
+                                          datatype=DataType.REGISTERS)),
+            framer=FramerType.SOCKET,
+            address=("127.0.0.1", 0),
+        )  # fmt: skip
+        await server.listen()
+        assert server.transport is not None
+        port = server.transport.sockets[0].getsockname()[1]
+
+        async def run(*words: str) -> tuple[int, str]:
+            process = await asyncio.create_subprocess_exec(
+                TUKAD, "modbus", *words, stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.STDOUT,
+            )  # fmt: skip
+            out, _ = await process.communicate()
+            assert process.returncode is not None
+            return process.returncode, out.decode()
+
+        url = f"tcp://127.0.0.1:{port}"
+        code, out = await run("read", url, "dfrobot_urm14", "--height-mm", "3000")
+        assert code == 0 and "distance_um = 876500" in out and "level_mm = 2123" in out
+        code, out = await run("scan", url, "--units", "10-13")
+        assert code == 0 and "dfrobot_urm14" in out
+        code, out = await run("read", url, "dfrobot_urm14", "--unit", "99", "--timeout-ms", "100")
+        assert code == 1 and "unit 99" in out and "Traceback" not in out
+        await server.shutdown()
+
+    asyncio.run(scenario())
 
 
 def test_the_wrong_kind_of_sensor_gives_no_readings_and_says_so() -> None:
