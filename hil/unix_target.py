@@ -11,10 +11,12 @@ import struct
 import subprocess
 import sys
 from collections import deque
+from functools import cache
 from pathlib import Path
 from typing import IO
 
 from hil import wire
+from hil.mpy import FOLDERS, compiled
 from sim.board import Board
 from sim.chips.flash import NorFlash, PowerCutError
 from sim.kernel import Event, Simulation
@@ -44,6 +46,12 @@ def micropython() -> str:
             "no MicroPython found: run `make setup`, or set TUKAD_MICROPYTHON=/path/to/micropython"
         )
     return found
+
+
+@cache
+def _compiled(root: Path) -> Path | None:
+    """Device code and shim as `.mpy`, compiled once for a run of the harness."""
+    return compiled(root, (*FOLDERS, "hil/shim"))
 
 
 class UnixNode:
@@ -147,6 +155,7 @@ class UnixNode:
         output = self._output or subprocess.DEVNULL
         command = [micropython(), "-X", f"heapsize={self._heap}"]
         command += [str(self._root / "hil/shim/boot_unix.py"), str(descriptor), str(self._root)]
+        command.append(str(_compiled(self._root) or self._root))
         self._process = subprocess.Popen(
             [*command, *self._entry],
             stdin=subprocess.DEVNULL,

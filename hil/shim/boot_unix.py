@@ -1,6 +1,7 @@
 """What the child process runs first: connect, mount the node's flash, start its firmware.
 
-argv: this file, descriptor of the stream, folder of the repository, module to run, its function.
+argv: this file, descriptor of the stream, folder of the repository, folder of compiled code (or the
+repository again), module to run, its function.
 """
 
 import random
@@ -11,19 +12,22 @@ import vfs
 
 _descriptor = int(sys.argv[1])
 _repository = sys.argv[2]
-_module = sys.argv[3]
-_function = sys.argv[4]
+_compiled = sys.argv[3]
+_module = sys.argv[4]
+_function = sys.argv[5]
 
-sys.path[:] = [_repository + "/hil/shim", ".frozen"]
+sys.path[:] = [_compiled + "/hil/shim", ".frozen"]
 
 import simwire  # noqa: E402
 
 simwire.connect(_descriptor)  # while file descriptors can still be opened
 
 _rom = vfs.VfsPosix(_repository)
+_code = vfs.VfsPosix(_compiled)
 vfs.umount("/")
 vfs.mount(_rom, "/rom", readonly=True)
-sys.path[:] = ["/rom/hil/shim", ".frozen", "/rom", "/"]
+vfs.mount(_code, "/code", readonly=True)
+sys.path[:] = ["/code/hil/shim", ".frozen", "/code", "/rom", "/"]
 
 _hello = bytes(simwire.call(simwire.OP_HELLO, 0, 1))
 _ticks_us, _clock_us, _seed, _blocks, _cause = struct.unpack_from("<qqIHB", _hello, 0)
