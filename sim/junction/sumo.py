@@ -248,7 +248,7 @@ class Watcher:
                 continue
             if old == "g" and (new != "y" or self._age[i] < MIN_GREEN_S):
                 wrong.append(f"{self._name} {t_s}: link {i} green for {self._age[i]} s then {new}")
-            if old == "y" and (new != "r" or self._age[i] < YELLOW_S):
+            if old == "y" and (new not in "rs" or self._age[i] < YELLOW_S):
                 wrong.append(f"{self._name} {t_s}: link {i} yellow for {self._age[i]} s then {new}")
             self._age[i] = 0
         self._state = state

@@ -9,13 +9,14 @@ green 5 s, no red over 180 s. `gateway.atcs.kernel.Kernel` stands between the de
 state string, so no decision, however wrong, can show two conflicting greens or a short yellow.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
+from gateway.atcs.adapters.native import group, right_of_way
 from gateway.atcs.adapters.spec import (
     LENGTH_M,
     SPEED_MPS,
-    Junction,
     filled,
     junction,
     observations_by_lane,
@@ -35,10 +36,20 @@ SATURATION_VPS = 0.52
 """Vehicles a second from one lane with a standing queue: 1,870 an hour."""
 
 _YIELDING = 0.45
+_ON_RED = 0.3
 _SHARED = 0.4
 _STANDS_S = 4.0
 _GAP_TAKEN_S = 4
-_RED_MARGIN_S = 8.0
+_LEARN_FROM_MS = 3000
+_JAM_MS = 7000
+_TURN_MEMORY_S = 20.0
+_JAM_MEMORY_S = 120.0
+"""How long after signs of a jam inside turners are let out before cross traffic enters."""
+
+_RED_MARGIN_S = 11.0
+_DETOUR_S = 9.0
+"""What one more stage in between costs at least."""
+
 _EMPTY = Sensed()
 
 
@@ -46,15 +57,25 @@ class Controller:
     """One junction's adaptive controller; `step` is its whole interface."""
 
     def __init__(self, spec: Any, tuning: Tuning | None = None) -> None:
-        self.spec = junction(spec)
+        self.spec, self.groups = group(junction(spec))
         self.tuning = tuning or Tuning(change_s=YELLOW_S, min_green_s=MIN_GREEN_S)
         known = self.spec
         lane_names = list(known.links_of)
         lane_masks = [known.links_of[name] for name in lane_names]
         self.stages, allowed = derive(known.count, known.foes, known.states, lane_masks)
-        self._minor, self._priority = _right_of_way(known)
+        self._minor, self._priority = right_of_way(known)
+        # Turns on red: their lanes move in every stage, after a stop and giving way to all.
+        self._arrows = 0
+        for link, at in enumerate(self.groups.of_link):
+            if at >= 0 and self.groups.rest[link] == "s":
+                self._arrows |= 1 << at
         self.lanes = [
-            Lane(name, known.lengths_m.get(name, LENGTH_M), known.speeds_mps.get(name, SPEED_MPS))
+            Lane(
+                name,
+                known.lengths_m.get(name, LENGTH_M),
+                known.speeds_mps.get(name, SPEED_MPS),
+                guesses=True,
+            )
             for name in lane_names
         ]
         self._lane_masks = lane_masks
@@ -74,6 +95,7 @@ class Controller:
                 for before in self.stages
             ]
         self.planner = Planner(self.lanes, stages, self.tuning)
+        self._priors = [dict(stage.serves) for stage in stages]
         self._out_of_lane = [
             sorted({out for i in range(known.count) if mask >> i & 1 for out in known.out_lanes[i]})
             for mask in lane_masks
@@ -83,11 +105,13 @@ class Controller:
         self._quiet = [0] * len(lane_names)
         self._started = False
         self._last_s = 0.0
+        self.faults = 0
+        self._jam_until_s = -1.0
 
     def _start_s(self, before: int, mask: int, lane: int) -> float:
         """Seconds from leaving `before` for `mask` to the first departure of `lane`."""
         links = self._lane_masks[lane] & mask
-        if links & ~before == 0:
+        if links & ~before == 0 or not self._lane_masks[lane] & ~self._arrows:
             return -1.0
         ending = before & ~mask
         for i in range(self.spec.count):
@@ -100,8 +124,9 @@ class Controller:
         serves: list[tuple[int, float]] = []
         yields: set[int] = set()
         partial: set[int] = set()
+        sizes = [self.groups.of_link.count(i) for i in range(self.spec.count)]
         for lane, links in enumerate(self._lane_masks):
-            green = links & mask
+            green = links & mask or (0 if links & ~self._arrows else links)
             if not green or self.lanes[lane].name.startswith(":"):
                 continue
             if green != links and any(links & ~whole == 0 for whole in self.stages):
@@ -111,34 +136,56 @@ class Controller:
             share = 0.0
             for i in range(self.spec.count):
                 if green >> i & 1:
-                    if self._minor[i] & mask:
-                        share += _YIELDING
+                    if not mask >> i & 1:
+                        share += _ON_RED * sizes[i]
+                        yields.add(lane)
+                    elif self._minor[i] & mask:
+                        share += _YIELDING * sizes[i]
                         yields.add(lane)
                     else:
-                        share += 1.0
-            share /= (green if lane in partial else links).bit_count()
+                        share += sizes[i]
+            counted = green if lane in partial else links
+            share /= sum(sizes[i] for i in range(self.spec.count) if counted >> i & 1)
             if green != links and lane not in partial:
                 share *= _SHARED
             serves.append((lane, rate * share))
         return Stage(mask, serves, partial, yields)
 
     def step(self, t_s: float, observations: Any) -> str:
-        """Take the last second's observations at `t_s`; return the state to show from now on."""
-        now_ms = round(t_s * 1000)
-        if not self._started:
+        """Take the last second's observations at `t_s`; return the state to show from now on.
+
+        Never raises: with a time that is no time one second has passed, and observations that
+        cannot be read leave the decision as it was; `faults` counts both.
+        """
+        try:
+            now_s = float(t_s)
+            if not math.isfinite(now_s) or (self._started and now_s < self._last_s):
+                raise ValueError(f"the time is {t_s}, after {self._last_s}")
+        except (TypeError, ValueError, OverflowError):
+            self.faults += 1
+            now_s = self._last_s + 1.0
+        now_ms = round(now_s * 1000)
+        fresh = not self._started
+        if fresh:
             self._started = True
             self.kernel.restart(now_ms)
-            self._last_s = t_s - 1.0
-            self._observe(t_s, observations)
+            self._last_s = now_s - 1.0
+        try:
+            self._observe(now_s, observations)
+        except Exception:  # noqa: BLE001
+            # Whatever the caller handed over, the junction goes on with what it knew.
+            self.faults += 1
+            self._last_s = now_s
+        if fresh:
             self.target = self._first()
         else:
-            self._observe(t_s, observations)
             # Advance changes that are due before deciding, so that the decision sees them.
             self.kernel.step(now_ms, self.stages[self.target])
             if self._settled():
-                choice = self._decide(t_s)
+                choice = self._decide(now_s)
                 if choice != self.target:
-                    choice = self._clearing(choice)
+                    if self._overdue(_DETOUR_S) < 0:
+                        choice = self._clearing(choice)
                     self._turned.clear()
                 self.target = choice
         self.kernel.step(now_ms, self.stages[self.target])
@@ -152,7 +199,7 @@ class Controller:
             for i in range(self.spec.count):
                 if self._lane_masks[n] & present & ~after & 1 << i and self._minor[i] & present:
                     inside |= 1 << i
-        if not inside:
+        if not inside or self._last_s > self._jam_until_s:
             return choice
         best, score = choice, 0
         for s, mask in enumerate(self.stages):
@@ -171,19 +218,19 @@ class Controller:
         dt_s = max(0.1, t_s - self._last_s)
         self._last_s = t_s
         green = self.kernel.green
+        learning = dt_s <= 1.5 and not self.kernel.change
+        priors = self._priors[self.target]
         departed = 0
         for n, lane in enumerate(self.lanes):
             seen = sensed(lanes, lane.name)
             if seen is None:
                 seen = _EMPTY
             links = self._lane_masks[n] & green
-            if links and (lane.halting or lane.occupied) and dt_s <= 1.5:
-                since = min(
-                    self.kernel.elapsed_ms(i) for i in range(self.spec.count) if links >> i & 1
-                )
-                for lane_index, prior in self.planner.stages[self.target].serves:
-                    if lane_index == n:
-                        lane.learn(self.target, prior, seen.departures, since / 1000.0)
+            prior = priors.get(n)
+            queued = lane.halting or lane.occupied
+            known = learning and queued and self._shown_ms(links) >= _LEARN_FROM_MS
+            if known and prior is not None:
+                lane.learn(self.target, prior, seen.departures, 0.5)
             lane.observe(t_s, seen, dt_s)
             if seen.departures:
                 departed |= self._lane_masks[n]
@@ -197,6 +244,13 @@ class Controller:
                     worst = min(worst, _downstream(full))
             self.planner.flow[n] = worst
         self._follow_turners(departed)
+
+    def _shown_ms(self, links: int) -> int:
+        """How long all of `links` have shown what they show; long if there are none."""
+        return min(
+            (self.kernel.elapsed_ms(i) for i in range(self.spec.count) if links >> i & 1),
+            default=1 << 30,
+        )
 
     def _follow_turners(self, departed: int) -> None:
         """Who gave way may still be inside until the others left a gap; `departed`: links."""
@@ -224,12 +278,16 @@ class Controller:
         planner.blocked.discard(n)
         if not links or self.kernel.change:
             return
-        green_ms = min(self.kernel.elapsed_ms(i) for i in range(self.spec.count) if links >> i & 1)
+        green_ms = self._shown_ms(links)
         if seen.wait_s <= _STANDS_S or green_ms <= _STANDS_S * 1000:
             return
+        # Turners who wait, or somebody with priority who cannot go: some may be stuck inside.
         if n in stage.yields:
             planner.turning.add(n)
-        elif n in planner.turning:
+            self._jam_until_s = max(self._jam_until_s, self._last_s + _TURN_MEMORY_S)
+        elif planner.flow[n] == 1.0 and green_ms > _JAM_MS:
+            self._jam_until_s = self._last_s + _JAM_MEMORY_S
+        if n not in stage.yields and n in planner.turning:
             # It did not go in its own stage either.
             planner.turning.discard(n)
         if links == self._lane_masks[n]:
@@ -270,11 +328,12 @@ class Controller:
             )
         return held / 1000.0
 
-    def _overdue(self) -> int:
+    def _overdue(self, spent_s: float = 0.0) -> int:
         """The stage that must come now so that no link stays red too long; -1 if none must.
 
         Links in order of their deadline, each served by the stage that covers most of the others:
-        if any would be late after one more second of the present stage, its turn has come.
+        if any would be late after one more second of the present stage, or `spent_s` more, its turn
+        has come.
         """
         red: list[tuple[float, int]] = []
         for i in range(self.spec.count):
@@ -284,7 +343,7 @@ class Controller:
         pending = 0
         for _, i in red:
             pending |= 1 << i
-        at = 1.0 + YELLOW_S
+        at = 1.0 + YELLOW_S + spent_s
         first = -1
         for left, i in red:
             if not pending >> i & 1:
@@ -306,10 +365,9 @@ class Controller:
         return -1
 
     def _state(self) -> str:
-        aspect = self.kernel.aspect
         green = self.kernel.green
         chars: list[str] = []
-        for i, shown in enumerate(aspect):
+        for i, shown in enumerate(self.kernel.aspect):
             if shown == GREEN:
                 major = self._priority >> i & 1 and not self._minor[i] & green
                 chars.append("G" if major else "g")
@@ -317,7 +375,7 @@ class Controller:
                 chars.append("y")
             else:
                 chars.append("r")
-        return "".join(chars)
+        return self.groups.expand(chars)
 
 
 def _downstream(vehicles_50m: float) -> float:
@@ -327,29 +385,6 @@ def _downstream(vehicles_50m: float) -> float:
     if vehicles_50m >= 5.0:
         return 0.5
     return 1.0
-
-
-def _right_of_way(known: Junction) -> tuple[list[int], int]:
-    """(per link the links it yields to while green, mask of links that may show priority)."""
-    minor = [0] * known.count
-    priority = 0
-    for state in known.states:
-        if any(char in "yYuU" for char in state):
-            continue
-        for i, char in enumerate(state):
-            if char == "G":
-                priority |= 1 << i
-            if char != "g":
-                continue
-            for j, other in enumerate(state):
-                if other in "Gg" and known.foes[i] >> j & 1:
-                    minor[i] |= 1 << j
-    for i in range(known.count):
-        # A link that never had priority may still take it where none of its foes is green.
-        if minor[i] or not priority >> i & 1:
-            minor[i] |= known.foes[i]
-            priority |= 1 << i
-    return minor, priority
 
 
 def controller(spec: Any) -> Controller:

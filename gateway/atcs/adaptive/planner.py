@@ -11,6 +11,7 @@ Helbing (2008) as base policy.
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 
 from gateway.atcs.adaptive.arrivals import Lane
 
@@ -18,6 +19,7 @@ HORIZON_S = 35.0
 STARTUP_S = 1.5
 GAP_S = 4.0
 VISITS_MAX = 16
+INFINITE = float("inf")
 
 
 @dataclass(slots=True)
@@ -47,10 +49,11 @@ class Tuning:
     horizon_s: float = HORIZON_S
     gap_s: float = GAP_S
     startup_s: float = STARTUP_S
-    hysteresis: float = 0.0
     full_weight: float = 2.0
-    wait_weight: float = 0.0
+    stop_s: float = 3.0
+    """What one stop costs over the wait itself: braking and getting up to speed."""
     phantom_s: float = 4.0
+    hidden_max: float = 12.0
 
 
 class Planner:
@@ -69,12 +72,18 @@ class Planner:
         """Lanes whose head was last seen giving way in vain: it wants a protected turn."""
         self.flow: list[float] = [1.0] * len(lanes)
         """Per lane, 0..1: what the lanes downstream can still take."""
+        self._setup = [
+            [tuning.change_s if before.mask & ~stage.mask else 0.5 for stage in stages]
+            for before in stages
+        ]
         self._times: list[list[float]] = []
         self._sizes: list[list[float]] = []
+        self._sums: list[list[float]] = []
         self._weights: list[float] = []
-        self._rates: list[list[float]] = []
+        self._headways: list[list[tuple[int, int, float]]] = []
 
-    def _rate(self, s: int, lane: int, prior: float) -> float:
+    def rate(self, s: int, lane: int, prior: float) -> float:
+        """Vehicles a second that `lane` is expected to discharge in stage `s`."""
         stage = self.stages[s]
         rate = self.lanes[lane].service.get(s, prior) * self.flow[lane]
         if lane in stage.partial:
@@ -89,32 +98,32 @@ class Planner:
     def prepare(self, now_s: float) -> None:
         """Lay out the known and the expected arrivals of every lane, relative to `now_s`."""
         tuning = self.tuning
-        times: list[list[float]] = []
-        sizes: list[list[float]] = []
-        weights: list[float] = []
+        self._times, self._sizes, self._sums, self._weights = [], [], [], []
         for lane in self.lanes:
-            rel = [0.0 if eta <= now_s else eta - now_s for eta in lane.etas]
-            rel.sort()
-            if lane.is_full and lane.length_m > lane.reach_m:
-                rel[:0] = [0.0] * 4
-            sizes.append([1.0] * len(rel))
+            times = [0.0 if eta <= now_s else eta - now_s for eta in lane.etas]
+            times.sort()
+            if lane.hidden:
+                times[:0] = [0.0] * round(min(lane.hidden, tuning.hidden_max))
+            sizes = [1.0] * len(times)
             quantum = lane.arrival_rate * tuning.phantom_s
             if quantum > 0.002:
                 t = lane.travel_s + 0.5 * tuning.phantom_s
                 count = int((tuning.horizon_s - t) / tuning.phantom_s)
-                rel += [t + tuning.phantom_s * k for k in range(count)]
-                sizes[-1] += [quantum] * count
-            times.append(rel)
-            weights.append(
-                (tuning.full_weight if lane.is_full else 1.0) + tuning.wait_weight * lane.wait_s
-            )
-        self._times = times
-        self._sizes = sizes
-        self._weights = weights
-        self._rates = [
-            [self._rate(s, lane, prior) for lane, prior in stage.serves]
-            for s, stage in enumerate(self.stages)
-        ]
+                times += [t + tuning.phantom_s * k for k in range(count)]
+                sizes += [quantum] * count
+            self._times.append(times)
+            self._sizes.append(sizes)
+            self._sums.append(list(accumulate(sizes, initial=0.0)))
+            self._weights.append(tuning.full_weight if lane.is_full else 1.0)
+        self._headways = []
+        for s, stage in enumerate(self.stages):
+            rows: list[tuple[int, int, float]] = []
+            for n, (lane, prior) in enumerate(stage.serves):
+                if self._times[lane]:
+                    headway = 1.0 / self.rate(s, lane, prior)
+                    if headway < 16.0:
+                        rows.append((n, lane, headway))
+            self._headways.append(rows)
 
     def choose(
         self, now_s: float, present: int, delays_s: Sequence[float], allowed: Sequence[int]
@@ -123,36 +132,33 @@ class Planner:
 
         `delays_s[s]` is how long the kernel would yet hold the greens that stage s must end.
         """
+        if not any(lane.vehicles or lane.etas for lane in self.lanes):
+            return present
         self.prepare(now_s)
         count = len(self.lanes)
         fresh = [0] * count
         # A standing vehicle under green leaves one headway from now at the earliest.
         ready = [-9.0] * count
-        for n, (lane, _) in enumerate(self.stages[present].serves):
+        for _, lane, headway in self._headways[present]:
             if self.lanes[lane].is_green:
-                ready[lane] = -0.5 / self._rates[present][n]
-        if not any(self._times):
-            return present
-        options: list[tuple[float, int]] = []
+                ready[lane] = -0.5 * headway
+        best, best_cost = present, INFINITE
         # Stay: a moment, or until empty.
         for hold in (2.0, 5.0, 9.0, -1.0):
             pointers, last = fresh[:], ready[:]
             cost, end = self._visit(present, present, 0.0, pointers, last, hold)
-            if end < 1.0:
+            if end < 1.0 or cost >= best_cost:
                 # Empty already: going on would be to decide nothing, second after second.
                 continue
-            cost += self._rest(present, end, pointers, last)
-            options.append((cost, present))
-        best_stay = min(options)[0]
-        best, best_cost = present, best_stay * (1.0 - self.tuning.hysteresis)
+            best_cost = min(best_cost, self._rest(present, end, pointers, last, cost, best_cost))
         for s in allowed:
-            if s == present:
+            if s == present or not self._headways[s]:
                 continue
             pointers, last = fresh[:], ready[:]
             cost, end = self._visit(s, present, delays_s[s], pointers, last, -1.0)
             if cost >= best_cost:
                 continue
-            cost += self._rest(s, end, pointers, last)
+            cost = self._rest(s, end, pointers, last, cost, best_cost)
             if cost < best_cost:
                 best, best_cost = s, cost
         return best
@@ -173,42 +179,39 @@ class Planner:
         """
         tuning = self.tuning
         stage = self.stages[s]
-        rates = self._rates[s]
+        rows = self._headways[s]
         mask = self.stages[before].mask
         begin = t + tuning.change_s if mask & ~stage.mask else t
-        fresh = stage.mask & ~mask
         after = stage.after[before]
-        minimum = begin + tuning.min_green_s if fresh else t
+        minimum = begin + tuning.min_green_s if stage.mask & ~mask else t
         maximum = begin + tuning.max_green_s
         end = minimum
-        cost = 0.0
-        gap = tuning.gap_s
-        clears: list[tuple[float, float]] = []
-        early = 0.0
+        all_times, all_sizes = self._times, self._sizes
         if hold >= 0.0:
             end = maximum = t + hold
         else:
-            for n, (lane, _) in enumerate(stage.serves):
-                times = self._times[lane]
-                sizes = self._sizes[lane]
+            gap = tuning.gap_s
+            clears: list[tuple[float, float]] = []
+            early = 0.0
+            for n, lane, headway in rows:
+                times = all_times[lane]
                 p = pointers[lane]
                 size = len(times)
                 if p >= size:
                     continue
-                headway = 1.0 / rates[n]
-                if headway > 15.0:
-                    continue
+                sizes = all_sizes[lane]
                 at = last[lane] if after[n] < 0.0 else t + after[n] - headway
                 served = 0.0
                 while p < size:
                     eta = times[p]
-                    then = at + headway * sizes[p]
+                    step = sizes[p]
+                    then = at + headway * step
                     if eta > then:
-                        if eta > end and (eta > then + gap or sizes[p] < 1.0):
+                        if eta > end and (eta > then + gap or step < 1.0):
                             break
                         then = eta
                     at = then
-                    served += sizes[p]
+                    served += step
                     p += 1
                     if at > maximum:
                         break
@@ -218,56 +221,77 @@ class Planner:
                     early += served
             if clears:
                 end = _best_end(t, begin, minimum, early, clears)
-        for n, (lane, _) in enumerate(stage.serves):
-            times = self._times[lane]
-            sizes = self._sizes[lane]
+        cost = 0.0
+        stop_s = tuning.stop_s
+        for n, lane, headway in rows:
+            times = all_times[lane]
             p = pointers[lane]
             size = len(times)
             if p >= size:
                 continue
-            headway = 1.0 / rates[n]
+            sizes = all_sizes[lane]
             at = last[lane] if after[n] < 0.0 else t + after[n] - headway
-            weight = self._weights[lane]
             delay = 0.0
             while p < size:
                 eta = times[p]
-                go = at + headway * sizes[p]
+                step = sizes[p]
+                go = at + headway * step
                 if eta > go:
                     go = eta
                 if go > end:
                     break
-                delay += (go - eta) * sizes[p]
+                if go > eta:
+                    delay += (go - eta) * step
+                    if eta > 0.0 and go > eta + 1.0:
+                        delay += stop_s * step
                 at = go
                 p += 1
             pointers[lane] = p
             last[lane] = at
-            cost += weight * delay
+            cost += self._weights[lane] * delay
         return cost, end
 
-    def _rest(self, s: int, t: float, pointers: list[int], last: list[float]) -> float:
-        """Delay of what stage `s` left at `t`: further stages in order of vehicles a second."""
+    def _rest(
+        self,
+        s: int,
+        t: float,
+        pointers: list[int],
+        last: list[float],
+        total: float,
+        bound: float,
+    ) -> float:
+        """`total` and the delay of what stage `s` left at `t`, most vehicles a second first.
+
+        Anything not below `bound` may be returned as soon as it is known to be so.
+        """
         tuning = self.tuning
-        total = 0.0
+        minimum = tuning.min_green_s
         for _ in range(VISITS_MAX):
             if t > tuning.horizon_s:
                 break
+            if total >= bound:
+                return total
             best, best_rate = -1, 0.0
-            before = self.stages[s].mask
-            for k, stage in enumerate(self.stages):
+            setups = self._setup[s]
+            waiting = [
+                sums[bisect_right(times, t + 4.0)] - sums[p]
+                for times, sums, p in zip(self._times, self._sums, pointers, strict=True)
+            ]
+            for k, rows in enumerate(self._headways):
                 if k == s:
                     continue
-                setup = tuning.change_s if before & ~stage.mask else 0.5
+                count = 0.0
                 needs: list[tuple[float, float]] = []
-                rates = self._rates[k]
-                for n, (lane, _) in enumerate(stage.serves):
-                    p = pointers[lane]
-                    q = bisect_right(self._times[lane], t + 4.0)
-                    if q > p and rates[n] > 0.06:
-                        waiting = sum(self._sizes[lane][p:q])
-                        needs.append((waiting / rates[n], waiting * self._weights[lane]))
-                if not needs:
+                for _, lane, headway in rows:
+                    queue = waiting[lane]
+                    if queue > 0.0:
+                        queue_s = queue * headway
+                        queue *= self._weights[lane]
+                        count += queue
+                        needs.append((queue_s, queue))
+                if not needs or count <= best_rate * (setups[k] + minimum):
                     continue
-                rate = _best_rate(setup, tuning.min_green_s, needs)
+                rate = _best_rate(setups[k], minimum, needs)
                 if rate > best_rate:
                     best, best_rate = k, rate
             if best < 0:
@@ -280,16 +304,16 @@ class Planner:
         t = max(t, 0.0) + tuning.change_s + tuning.min_green_s
         serving = {lane for lane, _ in self.stages[s].serves}
         for lane, times in enumerate(self._times):
-            weight = self._weights[lane]
-            if lane in serving:
+            p = pointers[lane]
+            if p >= len(times) or lane in serving:
                 continue
-            go = t
             sizes = self._sizes[lane]
-            for p in range(pointers[lane], len(times)):
-                eta = times[p]
+            weight = self._weights[lane]
+            go = t
+            for eta, size in zip(times[p:], sizes[p:], strict=True):
                 if go > eta:
-                    total += weight * (go - eta) * sizes[p]
-                    go += 2.0 * sizes[p]
+                    total += weight * size * (go - eta + (tuning.stop_s if eta > 0.0 else 0.0))
+                    go += 2.0 * size
         return total
 
 

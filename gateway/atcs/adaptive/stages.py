@@ -14,7 +14,7 @@ def masks_of(states: Sequence[str]) -> list[int]:
             continue
         mask = 0
         for i, char in enumerate(state):
-            if char in "Gg":
+            if char in "GgOo":
                 mask |= 1 << i
         if mask and mask not in masks:
             masks.append(mask)
@@ -76,13 +76,39 @@ def complete(mask: int, foes: Sequence[int]) -> int:
     return mask
 
 
+def whole_lanes(allowed: Sequence[int], lanes: Sequence[int], limit: int) -> list[int]:
+    """Maximal sets of lanes whose links are all pairwise in `allowed`, as masks of links."""
+    lanes = [lane for lane in lanes if lane]
+    near: list[int] = []
+    for a, one in enumerate(lanes):
+        common = -1
+        for i in range(len(allowed)):
+            if one >> i & 1:
+                common &= allowed[i]
+        near.append(
+            sum(1 << b for b, other in enumerate(lanes) if a == b or other & ~common == 0)
+            if one & ~common == 0
+            else 0
+        )
+    result: list[int] = []
+    for chosen in maximal_sets(near, limit):
+        mask = 0
+        for a, lane in enumerate(lanes):
+            if chosen >> a & 1 and near[a]:
+                mask |= lane
+        if mask and mask not in result:
+            result.append(mask)
+    return result
+
+
 def derive(
     count: int, foes: Sequence[int], states: Sequence[str], lanes: Sequence[int]
 ) -> tuple[list[int], list[int]]:
     """(stages, compatible sets) of a junction; `lanes` are the links of each approach lane.
 
     Native states come first, with every link added that is nobody's foe there; then the largest
-    sets without any foes that serve each lane they touch whole. Every link is in some stage.
+    sets of whole lanes without any foes, where they protect a turn that gives way in every native
+    state, and those that native states allow. Every link is in some stage.
     """
     native = masks_of(states)
     allowed = compatible(count, foes, native)
@@ -96,19 +122,25 @@ def derive(
         whole = complete(mask, foes)
         if whole not in stages:
             stages.append(whole)
-
-    def broken(mask: int) -> int:
-        return sum(1 for lane in lanes if lane & mask and lane & ~mask)
-
     everything = (1 << count) - 1
     free = [everything & ~foes[i] & allowed[i] for i in range(count)]
-    extra = sorted(
-        (mask for mask in maximal_sets(free, 400) if mask not in stages),
-        key=lambda mask: (broken(mask), -mask.bit_count()),
-    )
-    for mask in extra[: max(0, STAGES_MAX - len(stages))]:
-        if broken(mask) == 0 or len(stages) < 4:
-            stages.append(mask)
+    own = len(stages)
+    # Links that no native stage serves without giving way.
+    unguarded = 0
+    for i in range(count):
+        if not any(mask >> i & 1 and not mask & foes[i] for mask in stages):
+            unguarded |= 1 << i
+    for relation, known in ((free, own), (allowed, 0)):
+        extra = whole_lanes(relation, lanes, 200)
+        extra.sort(key=lambda mask: -mask.bit_count())
+        for mask in extra:
+            if len(stages) >= STAGES_MAX or mask in stages:
+                continue
+            # One approach alone costs the others their green: only for turns with no other way.
+            if relation is free and not mask & unguarded:
+                continue
+            if not any(mask & ~stage == 0 for stage in stages[known:]):
+                stages.append(mask)
     served = 0
     for mask in stages:
         served |= mask
@@ -117,4 +149,4 @@ def derive(
             mask = complete(1 << i, foes)
             stages.append(mask)
             served |= mask
-    return stages, allowed
+    return stages or [0], allowed
