@@ -1,6 +1,7 @@
 """Adaptive control against five others in SUMO, and the controller's cost per tick.
 
     python -m tests.bench.atcs [--quick]
+    python -m tests.bench.atcs --net CITY.net.xml --routes CITY.rou.xml --begin 25200 --end 28800
 
 Networks come from SUMO's own `netgenerate` (PyPI eclipse-sumo, or a SUMO on PATH), demand from a
 seeded generator here. One run per network, demand, seed and controller; delay counts everybody due.
@@ -18,6 +19,10 @@ from pathlib import Path
 
 from gateway.atcs.controller import Controller, Inputs
 from gateway.atcs.plan import load
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sim.junction.sumo import Outcome
 
 ROOT = Path(__file__).parents[2]
 SECONDS = 1800
@@ -85,20 +90,34 @@ def trips(net: Path, vehicles_per_hour: float, seed: int, target: Path) -> Path:
 
 
 def outcomes(kind: str, rate: float, seed: int, folder: Path) -> Iterator[tuple[str, object]]:
-    """(controller, outcome) of every controller on one demand."""
+    """(controller, outcome) of every controller on one demand of a generated network."""
+    net = network(kind, folder)
+    routes = trips(net, rate, seed, folder / f"{kind}.rou.xml")
+    yield from race(kind, net, routes, (0, SECONDS), seed, folder)
+
+
+def race(
+    name: str,
+    net: Path,
+    routes: Path,
+    span_s: tuple[int, int],
+    seed: int,
+    folder: Path,
+    scale: float = 1.0,
+) -> Iterator[tuple[str, object]]:
+    """(controller, outcome) of every controller on one network and demand."""
     from gateway.atcs.adapters.sumo import controller
     from sim.junction import rivals, sumo
 
-    net = network(kind, folder)
-    routes = trips(net, rate, seed, folder / f"{kind}.rou.xml")
-    scenario = sumo.Scenario(kind, net, routes, 0, SECONDS, ("--ignore-route-errors", "true"))
+    options = ("--ignore-route-errors", "true", "--scale", str(scale))
+    scenario = sumo.Scenario(name, net, routes, *span_s, options)
     counter = rivals.Counter(sumo.specs(sumo.net_root(net)))
     extra = folder / "rival.add.xml"
     first = sumo.run(
         scenario, seed, folder, additional=rivals.native(net, extra, "actuated"), on_step=counter
     )
     yield "actuated", first
-    rivals.webster(net, extra, counter.flows_vps(SECONDS))
+    rivals.webster(net, extra, counter.flows_vps(span_s[1] - span_s[0]))
     yield "webster", sumo.run(scenario, seed, folder, additional=extra)
     rivals.native(net, extra, "delay_based")
     yield "delay_based", sumo.run(scenario, seed, folder, additional=extra)
@@ -107,13 +126,43 @@ def outcomes(kind: str, rate: float, seed: int, folder: Path) -> Iterator[tuple[
     yield "ours", sumo.run(scenario, seed, folder, maker=controller)
 
 
+HEAD = "network demand seed controller   mean s  p95 s stops arrived/due  red s violations"
+
+
+def row(name: str, demand: float, seed: int, who: str, result: "Outcome") -> str:
+    """One line of the table."""
+    return (
+        f"{name:9} {demand:5} {seed:3} {who:11} {result.mean_s:7.1f} "
+        f"{result.p95_s:7.1f} {result.stops:5.2f} "
+        f"{result.arrived:5}/{result.due:<5} {result.red_max_s:5} {len(result.violations):4}"
+    )
+
+
+def city(net: Path, routes: Path, span_s: tuple[int, int], scale: float, seeds: int) -> None:
+    """The table for somebody's own network and demand."""
+    from sim.junction.sumo import Outcome
+
+    print(HEAD)
+    total: dict[str, float] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for seed in range(1, seeds + 1):
+            for who, result in race(net.stem, net, routes, span_s, seed, Path(folder), scale):
+                assert isinstance(result, Outcome)
+                total[who] = total.get(who, 0.0) + result.mean_s
+                print(row(net.name.split(".")[0], scale, seed, who, result), flush=True)
+    best = min(RIVALS, key=lambda who: total[who])
+    print(
+        f"ours against {best}, the best other: {100.0 * (total['ours'] / total[best] - 1.0):+.0f} %"
+    )
+
+
 def compare(quick: bool) -> None:
     """Print a row for every run, then ours against the best of the others by network."""
     from sim.junction.sumo import Outcome
 
     demands = {"grid": (1500, 2300), "arterial": (1500, 2200), "irregular": (900, 1500)}
     seeds = (1,) if quick else (1, 2)
-    print("network demand seed controller   mean s  p95 s stops arrived/due  red s violations")
+    print(HEAD)
     with tempfile.TemporaryDirectory() as name:
         for kind, rates in demands.items():
             total: dict[str, float] = {}
@@ -122,13 +171,7 @@ def compare(quick: bool) -> None:
                     for who, result in outcomes(kind, rate, seed, Path(name)):
                         assert isinstance(result, Outcome)
                         total[who] = total.get(who, 0.0) + result.mean_s
-                        print(
-                            f"{kind:9} {rate:5} {seed:3} {who:11} {result.mean_s:7.1f} "
-                            f"{result.p95_s:7.1f} {result.stops:5.2f} "
-                            f"{result.arrived:5}/{result.due:<5} {result.red_max_s:5} "
-                            f"{len(result.violations):4}",
-                            flush=True,
-                        )
+                        print(row(kind, rate, seed, who, result), flush=True)
             best = min(RIVALS, key=lambda who: total[who])
             change = 100.0 * (total["ours"] / total[best] - 1.0)
             print(f"{kind}: ours against {best}, the best other: {change:+.0f} % mean delay")
@@ -158,7 +201,17 @@ def main() -> None:
     """Both parts."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="one demand, one seed a network")
+    parser.add_argument("--net", type=Path, help="a SUMO network of your own, instead of ours")
+    parser.add_argument("--routes", type=Path, help="its demand")
+    parser.add_argument("--begin", type=int, default=0, help="seconds")
+    parser.add_argument("--end", type=int, default=3600, help="seconds")
+    parser.add_argument("--scale", type=float, default=1.0, help="of the demand")
+    parser.add_argument("--seeds", type=int, default=2, help="runs")
     arguments = parser.parse_args()
+    if arguments.net:
+        span_s = (arguments.begin, arguments.end)
+        city(arguments.net, arguments.routes, span_s, arguments.scale, arguments.seeds)
+        return
     ticks()
     compare(arguments.quick)
 
