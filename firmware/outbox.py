@@ -6,10 +6,12 @@ from protocols.ticks import ticks_add, ticks_diff
 
 MESSAGES_MAX = const(6)
 # Frames are lost to a collision, or to a burst of interference. The first repetition goes at once,
-# on another channel and a little apart from whoever collided with us; then later and later.
-_APART_MS = const(511)
-_SECOND_S = const(5)
-_RETRY_S = const(20)  # before the third repetition; doubles, 16 times at most
+# on another channel and a little apart from whoever collided with us; two follow within a dozen
+# seconds, for a burst lasts about six; then later and later.
+_APART_MS = const(255)  # four frames of an alarm at SF7
+_SECOND_MS = const(1000)
+_THIRD_MS = const(4000)
+_RETRY_S = const(20)  # doubled before the fourth repetition, and again, 16 times at most
 
 
 class Message:
@@ -61,10 +63,13 @@ class Outbox:
         """A transmission of `message` ended; True when it is finished, False: it goes again."""
         done = is_acknowledged or not message.confirmed
         if not done and message.sent < message.tries:
+            apart_ms = (now_ms ^ now_ms >> 9) & _APART_MS
             if message.sent == 1:
-                delay_ms = (now_ms ^ now_ms >> 9) & _APART_MS
+                delay_ms = apart_ms
             elif message.sent == 2:
-                delay_ms = _SECOND_S * 1000
+                delay_ms = _SECOND_MS + apart_ms
+            elif message.sent == 3:
+                delay_ms = _THIRD_MS + apart_ms
             else:
                 delay_ms = (_RETRY_S << min(message.sent - 3, 4)) * 1000
             message.due_ms = ticks_add(now_ms, delay_ms)

@@ -141,7 +141,9 @@ class FloodApp(App):
             self._finish_burst(now_ms)
         elif self._is_idle(now_ms) and self._is_due(now_ms):
             gauges.start(now_ms)
-        elif self._watch.is_due(self._is_near(), now_ms) and self._has_room(now_ms):
+        elif self._has_room(now_ms) and self._watch.is_due(
+            self._is_near(), self._is_rising_to(), now_ms
+        ):
             gauges.look(now_ms)
         self._watch_float(now_ms)
 
@@ -167,6 +169,11 @@ class FloodApp(App):
         left_mm = self._tuning.stages_mm[self.stage] - level
         rate = self._rate.mm_per_hour or 0
         return 0 <= left_mm <= max(_ABOUT_MM, rate * _ABOUT_S // 3600)
+
+    def _is_rising_to(self) -> bool:
+        """The same, and the water rises: worth every look that the sensor can give."""
+        rate = self._rate.mm_per_hour or 0
+        return rate >= 6 * self._tuning.rise_mm_10min and self._is_about_to()
 
     def _is_over(self, level: "int | None") -> bool:
         return level is not None and level >= self._tuning.stages_mm[min(self.stage, 2)]
