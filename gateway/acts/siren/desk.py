@@ -205,7 +205,8 @@ class SirenDesk:
         return round(min(times)) if times else None
 
     def _again_ms(self, order: Order) -> float:
-        return order.sent_ms + (order.resends + 1) * self._settings.answer_s * 1000
+        """Soon at first, for people wait; then rarer, for a gateway that sends hears nothing."""
+        return order.sent_ms + ((2 << order.resends) - 1) * self._settings.answer_s * 1000
 
     def _failed(self, order: Order, now_ms: int) -> list[Do]:
         is_old = now_ms - order.made_ms > self._settings.max_age_s * 1000

@@ -57,7 +57,11 @@ class SirenSettings:
     unit: tuple[UnitSettings, ...] = setting(doc="the sirens")
     rule: tuple[RuleSettings, ...] = setting((), doc="when they sound")
     answer_s: float = setting(
-        5.0, low=2, high=60, unit="s", doc="a node says nothing: the same order is sent again"
+        2.0,
+        low=1,
+        high=60,
+        unit="s",
+        doc="a node says nothing: the same order is sent again, and after twice as long once more",
     )
     proof_s: float = setting(
         20.0, low=5, high=600, unit="s", doc="no proof of sound: retry once, then the backup"

@@ -89,7 +89,8 @@ def test_a_mute_node_is_asked_again_with_the_same_number_then_with_a_new_one() -
     assert one.step(T0 + 4999) == []
     first = one.step(T0 + 5000)
     assert [(do.order.number, do.is_new) for do in first if isinstance(do, Sound)] == [(7, False)]
-    assert len(one.step(T0 + 10_000)) == 1 and len(one.step(T0 + 15_000)) == 1
+    assert one.step(T0 + 14_999) == [] and len(one.step(T0 + 15_000)) == 1, "twice as long"
+    assert one.due_ms() == T0 + 20_000
     retry = one.step(T0 + 20_000)
     assert [do.is_new for do in retry if isinstance(do, Sound)] == [True]
     assert told(retry) == []
