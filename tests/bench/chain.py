@@ -6,7 +6,7 @@ gives the same figures on any machine, however busy; what the gateway's processo
 a constant, measured with the real agent (`siren` bench) and printed. No broker takes part.
 
 Every cell of the table is one crossing at one siren. Options: --crossings 200 --seed 1 --dr 2
---server-ms 150 --only NAME (quiet, bursts, dense).
+--server-ms 150 --only NAME (quiet, bursts, two-gateways, dense).
 """
 
 import argparse
@@ -54,7 +54,6 @@ from tests.bench.siren import AWAS_MM, GOAL_S, LATE_S, Pair
 
 SERVER_MS = 150
 _EPOCH_MS = 1_780_000_000_000  # 28 May 2026: any moment at which a clock counts as set
-_ADDRESS = ("127.0.0.1", 1)
 _CYCLE_S = 115  # mean, of one crossing of a pair
 _T = TypeVar("_T")
 
@@ -78,11 +77,11 @@ def at_once(work: Coroutine[Any, Any, _T]) -> _T:
     raise AssertionError("it had to wait for something")
 
 
-class _Memory:
-    """The ledger in memory: its transactions take no time of this machine."""
+class _Ledger:
+    """The ledger without its threads."""
 
-    def __init__(self) -> None:
-        self.db: sqlite3.Connection = connect(Path(":memory:"))
+    def __init__(self, folder: Path) -> None:
+        self.db: sqlite3.Connection = connect(folder / "ledger.db")
         self.store = Store(self.db)
 
     async def read(self, run: Any) -> Any:
@@ -105,19 +104,19 @@ class Gateway:
     def __init__(
         self,
         sim: Simulation,
-        forwarder: Forwarder,
         folder: Path,
         config: LorawanConfig,
         stages: dict[str, Stages],
         sirens: SirenSettings,
         server_us: int,
     ) -> None:
-        self._sim, self._forwarder, self._server_us = sim, forwarder, server_us
+        self._sim, self._server_us = sim, server_us
+        self.forwarders: dict[tuple[str, int], Forwarder] = {}
         self._sessions = SessionStore(folder / "lorawan.db")
         synchronise(self._sessions, RadioPlan(config), config.devices, self._now().unix_ms)
         entropy = sim.rng("entropy").randbytes
         self.server = NetworkServer(config, self._sessions, entropy, self._now())
-        self._ledger = _Memory()
+        self._ledger = _Ledger(folder)
         self._source = LorawanSource(
             cast("NetworkServerService", None), cast("Ledger", self._ledger), _Clock()
         )
@@ -143,19 +142,28 @@ class Gateway:
         ms = self._sim.now_us // 1000
         return Instant(ms, _EPOCH_MS + ms)
 
-    def datagram(self, data: bytes) -> None:
-        """From the forwarder."""
-        self._sim.after(self._server_us, self._feed, data)
+    def connect(self, concentrator: Concentrator, i: int) -> Forwarder:
+        """A packet forwarder beside a concentrator; the i-th."""
+        address = ("127.0.0.1", 1 + i)
+        eui = bytes.fromhex("0016c001f150") + i.to_bytes(2, "big")
+        forwarder = Forwarder(
+            self._sim,
+            concentrator,
+            eui,
+            lambda data: self._sim.after(self._server_us, self._feed, data, address),
+        )
+        self.forwarders[address] = forwarder
+        return forwarder
 
-    def _feed(self, data: bytes) -> None:
-        self._emit(self.server.feed_udp([(data, _ADDRESS)], self._now()))
+    def _feed(self, data: bytes, address: tuple[str, int]) -> None:
+        self._emit(self.server.feed_udp([(data, address)], self._now()))
 
     def _step(self) -> None:
         self._emit(self.server.step(self._now()))
 
     def _emit(self, out: Output) -> None:
-        for datagram, _ in out.datagrams:
-            self._sim.after(0, self._forwarder.datagram, datagram)
+        for datagram, address in out.datagrams:
+            self._sim.after(0, self.forwarders[address].datagram, datagram)
         self._sim.cancel(self._timer)
         due_us = max(out.deadline_ms * 1000, self._sim.now_us + 1000)
         self._timer = self._sim.at(due_us, self._step)
@@ -293,11 +301,18 @@ class Case:
     sirens: int = 2
     loss: float = 0.0
     strangers: int = 20
+    gateways: int = 1
 
 
 CASES = (
     Case(name="quiet", text="one gauge, two sirens, 20 other nodes"),
     Case(name="bursts", text="the same; 10 % of the time no link, in bursts of 6 s", loss=0.1),
+    Case(
+        name="two-gateways",
+        text="bursts on every link, and a second gateway 1 km away",
+        loss=0.1,
+        gateways=2,
+    ),
     Case(name="dense", text="ten gauges with a siren each, 20 other nodes", pairs=10, sirens=1),
 )
 
@@ -311,10 +326,10 @@ class Run:
         self.case, self.seconds = case, seconds
         self.sim = Simulation(seed, Trace(keep=2_000_000))
         self.medium = Medium(self.sim, RadioPath(exponent=2.9, sigma_db=3.0))
-        self.concentrator = Concentrator(self.sim, self.medium)
-        self.forwarder = Forwarder(
-            self.sim, self.concentrator, bytes.fromhex("0016c001f1500812"), self._up
-        )
+        self.concentrators = [
+            Concentrator(self.sim, self.medium, name=f"gateway-{i}", y_m=1000.0 * i)
+            for i in range(case.gateways)
+        ]
         self.pairs: list[Pair] = []
         self.nodes: list[Node] = []
         self.relays: dict[str, list[int]] = {}  # by siren
@@ -341,12 +356,11 @@ class Run:
                 )
             )
         for i in range(case.strangers):
-            Stranger(self.sim, self.concentrator, self.medium, i)
+            Stranger(self.sim, self.concentrators[0], self.medium, i)
         extra = [hz for hz in EIGHT_CHANNELS if hz not in (921_400_000, 921_600_000)][:5]
         stage = Stages(waspada_mm=500, siaga_mm=1160, awas_mm=AWAS_MM, hysteresis_mm=20, hold_s=0)
         self.gateway = Gateway(
             self.sim,
-            self.forwarder,
             folder,
             LorawanConfig(
                 rx2_dr=dr,
@@ -359,9 +373,6 @@ class Run:
             SirenSettings(unit=tuple(units), rule=tuple(rules), max_soundings=100),
             server_ms * 1000,
         )
-
-    def _up(self, data: bytes) -> None:
-        self.gateway.datagram(data)
 
     def _gauge(self, pair: Pair, i: int) -> None:
         settings: dict[str, object] = {
@@ -415,16 +426,18 @@ class Run:
             )
         )
         if self.case.loss:
-            link = frozenset((name, self.concentrator.name))
             good_s = 6 * (1 - self.case.loss) / self.case.loss
-            self.medium.bursts[link] = BurstLoss(good_s=good_s, bad_s=6.0)
+            for one in self.concentrators:
+                link = frozenset((name, one.name))
+                self.medium.bursts[link] = BurstLoss(good_s=good_s, bad_s=6.0)
 
     def play(self) -> None:
         """The whole time."""
         try:
             for i, node in enumerate(self.nodes):
                 self.sim.after(200_000 + 700_000 * i, node.power_on)
-            self.sim.after(0, self.forwarder.start)
+            for i, one in enumerate(self.concentrators):
+                self.sim.after(0, self.gateway.connect(one, i).start)
             self.sim.run_until(round(self.seconds * SECOND))
         finally:
             for node in self.nodes:
