@@ -153,9 +153,9 @@ class Lane:
         if self.is_green:
             self._empty_s = max(0.0, self._empty_s)
         weight = dt_s / RATE_MEMORY_S
-        # Who stops is surely seen; who drives through, by chance.
-        chance = self.seen if self.is_green else 1.0
-        self._counted += (sensed.arrivals / (max(1.0, dt_s) * chance) - self._counted) * weight
+        # Who drives through is seen by chance. Too high a guess for those who stop costs less than
+        # a queue that nobody knows of.
+        self._counted += (sensed.arrivals / (max(1.0, dt_s) * self.seen) - self._counted) * weight
         early = (self._gaps + 1.0) / (self._gaps_s + 20.0)
         guess = self.seen * self._counted + (1.0 - self.seen) * max(early, self._counted)
         self.arrival_rate = min(RATE_MAX_VPS, guess)
