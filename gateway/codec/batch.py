@@ -26,7 +26,9 @@ RECORDS_MAX = 0xFFFF
 CHECK_BYTES = 4
 NUMBER_MASK = 7  # of a batch's number, three bits are carried
 VERSION_MASK = 3  # of a catalogue's version, two
-_PRIOR_FADES = 50  # rows from which a batch is coded with the trained prior only, to save time
+# From so many rows, and ten a device, only the trained prior is tried, to save time. (First rows
+# are where a catalogue that was not learned makes the trained prior wrong.)
+_PRIOR_FADES = 50
 
 
 def encode(
@@ -90,10 +92,9 @@ def _alone(
     out = [0, *put_groups(catalogue, groups, model)]
     out[0] = _header(catalogue, TRAINED, number)
     body = encode_decisions(out, model.probs, model.counts)
-    if (
-        sum(len(rows) for _, rows in groups) >= _PRIOR_FADES
-        or _least_flat_bits(out) >= len(body) * 8
-    ):
+    rows = sum(len(group) for _, group in groups)
+    fades = rows >= _PRIOR_FADES and rows >= 10 * len(groups)
+    if fades or _least_flat_bits(out) >= len(body) * 8:
         return body, model
     probs, counts = [HALF] * len(model.probs), [0] * len(model.probs)
     out[0] = _header(catalogue, FLAT, number)
