@@ -54,7 +54,7 @@ from tests.bench.siren import AWAS_MM, GOAL_S, LATE_S, Pair
 
 SERVER_MS = 150
 _EPOCH_MS = 1_780_000_000_000  # 28 May 2026: any moment at which a clock counts as set
-_CYCLE_S = 115  # mean, of one crossing of a pair
+_CYCLE_S = 57  # mean, of one crossing of a pair
 _T = TypeVar("_T")
 
 STEPS = (
@@ -338,7 +338,9 @@ class Run:
         units: list[UnitSettings] = []
         rules: list[RuleSettings] = []
         for i in range(case.pairs):
-            pair = Pair(f"p{i}", random.Random(seed * 1000 + i), round(seconds * SECOND))
+            dice = random.Random(seed * 1000 + i)
+            pair = Pair(f"p{i}", dice, round(seconds * SECOND), low_mm=2630, high_mm=2670)
+            pair.fall_mm_s = 4.0
             pair.make()
             self.pairs.append(pair)
             self._gauge(pair, i)

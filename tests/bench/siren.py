@@ -50,26 +50,30 @@ class Pair:
     plan: list[tuple[float, float]] = field(default_factory=list[tuple[float, float]])
     crossings: list[int] = field(default_factory=list[int])
     relay: list[int] = field(default_factory=list[int])
+    low_mm: float = _LOW_MM
+    high_mm: float = _HIGH_MM
+    fall_mm_s: float = _RATE_MM_S
 
     def make(self) -> None:
         """The water: Siaga, just below Awas; steadily through it; back; and again."""
         at_s = _SETTLE_S + self.dice.uniform(0, 60)
-        self.plan.append((0.0, _LOW_MM))
-        climb_s = (_HIGH_MM - _LOW_MM) / _RATE_MM_S
+        self.plan.append((0.0, self.low_mm))
+        climb_s = (self.high_mm - self.low_mm) / _RATE_MM_S
+        fall_s = (self.high_mm - self.low_mm) / self.fall_mm_s
         while (at_s + climb_s) * SECOND < self.ends_us:
-            self.plan += [(at_s, _LOW_MM), (at_s + climb_s, _HIGH_MM)]
-            crossing_s = at_s + (AWAS_MM - _LOW_MM) / _RATE_MM_S
+            self.plan += [(at_s, self.low_mm), (at_s + climb_s, self.high_mm)]
+            crossing_s = at_s + (AWAS_MM - self.low_mm) / _RATE_MM_S
             self.crossings.append(round(crossing_s * SECOND))
             at_s += climb_s + 5
-            self.plan += [(at_s, _HIGH_MM), (at_s + climb_s, _LOW_MM)]
-            at_s += climb_s + self.dice.uniform(5, 25)
-        self.plan.append((1e9, _LOW_MM))
+            self.plan += [(at_s, self.high_mm), (at_s + fall_s, self.low_mm)]
+            at_s += fall_s + self.dice.uniform(5, 25)
+        self.plan.append((1e9, self.low_mm))
 
     def level_mm(self, now_s: float) -> float:
         for (at, level), (then, following) in zip(self.plan, self.plan[1:], strict=False):
             if at <= now_s < then:
                 return level + (following - level) * (now_s - at) / (then - at)
-        return _LOW_MM
+        return self.low_mm
 
 
 def free_port(kind: socket.SocketKind) -> int:
