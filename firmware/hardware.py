@@ -13,12 +13,15 @@ from firmware.drivers.rs485 import LevelSensor
 from firmware.drivers.signals import Blinker
 from firmware.drivers.sx126x import Sx126x
 from firmware.drivers.wired import WiredServer
+from firmware.store.record import Record
 from firmware.store.settings import Settings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from firmware.node import Node
+    from firmware.store.files import Files
     from protocols.modbus.server import Provider
 
 ticks_ms: "Callable[[], int]" = time.ticks_ms  # pyright: ignore[reportAssignmentType]
@@ -169,6 +172,32 @@ def battery(board: Board) -> "Voltmeter | None":
         _output(board, "battery_enable"),
         board.get("battery_enable_on"),
     )
+
+
+def solar(board: Board) -> "Voltmeter | None":
+    """The panel's or the mains' voltage."""
+    if not board.has("solar_adc"):
+        return None
+    return Voltmeter(machine.ADC(machine.Pin(board.get("solar_adc"))), board.get("solar_full_mv"))
+
+
+def fit_body(board: Board, node: "Node", files: "Files") -> None:
+    """Give `node` what the case has: accelerometer, hygrometer, lid switch; often nothing."""
+    if not (board.has("i2c") or board.has("lid")):
+        return  # and no memory is spent on it
+    chips = __import__("firmware.drivers.i2c", None, None, ("Accelerometer",))
+    module = __import__("firmware.body", None, None, ("Body",))
+    accelerometer = hygrometer = None
+    if board.has("i2c"):
+        sda, scl = machine.Pin(board.get("i2c_sda")), machine.Pin(board.get("i2c_scl"))
+        bus = machine.I2C(board.get("i2c"), sda=sda, scl=scl)
+        if board.has("accel"):
+            accelerometer = chips.Accelerometer(bus, board.get("accel"), time.sleep_ms)
+        if board.has("humidity"):
+            hygrometer = chips.Hygrometer(bus, time.sleep_ms)
+    record = Record(files, "mount")
+    lid = contact(board, "lid")
+    node.body = module.Body(node, record, accelerometer, hygrometer, lid, ticks_ms())
 
 
 def blinker(board: Board) -> Blinker:

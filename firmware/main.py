@@ -81,6 +81,9 @@ def _wait_for_settings(files: Files, watchdog: "machine.WDT") -> "tuple[Settings
     said = ""
     while True:
         try:
+            if files.read("settings.new", 0, 1) is not None:
+                for copy in ("mount.a", "mount.b"):
+                    files.remove(copy)  # a technician was here: it may hang another way now
             store = SettingsStore(files)
             settings = store.load()
             return settings, load_board(settings.text("board"))
@@ -128,6 +131,8 @@ class _Device:
             reason,
             now_ms,
         )
+        self.node.solar = hardware.solar(board)
+        hardware.fit_body(board, self.node, files)
         watchdog.feed()
         if self._is_safe:
             events.note(0, ev.SAFE_MODE, counters.crash_streak)

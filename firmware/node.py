@@ -11,7 +11,7 @@ from micropython import const
 
 from firmware import events as ev
 from firmware.clock import SOURCE_NETWORK, Clock, from_gps
-from firmware.drivers.battery import Trend, Voltmeter
+from firmware.drivers.battery import Sag, Trend, Voltmeter, tx_ma
 from firmware.drivers.contact import Contact
 from firmware.drivers.signals import ALIVE, DARK, FAULT, JOINING, Blinker
 from firmware.events import Events
@@ -31,6 +31,7 @@ from protocols.payload.status import (
     FAULT_RADIO,
     FAULT_STORE,
     FAULT_SUPPLY,
+    PAGE_POWER,
     Status,
     StatusEncoder,
 )
@@ -38,6 +39,7 @@ from protocols.ticks import ticks_add, ticks_diff
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from firmware.body import Body
     from firmware.update.agent import Updates
 
 _BUFFER = const(242)
@@ -45,6 +47,8 @@ _SHOW_S = const(600)  # patterns show this long after a start: a person is there
 _TIME_AGAIN_S = const(43_200)
 _IMMEDIATE_STATUS_S = const(60)
 _HOUR_S = const(3600)
+_PAGES = const(5)
+_LOADED_MS = const(12)  # into an uplink: oscillator and amplifier are on since 5 ms
 _VERSION = (0, 1, 0)
 
 
@@ -115,6 +119,8 @@ class Node:
         self.blinker = blinker
         self.app = App()
         self.updates: "Updates | None" = None  # docs/updates.md
+        self.body: "Body | None" = None  # what is fitted in the case
+        self.solar: "Voltmeter | None" = None
         self.config_number = settings.integer("config_version") & 63
         self.faults = 0
         self.reboot_ms: int | None = None  # when a command wants a reset
@@ -123,6 +129,8 @@ class Node:
         self.battery_low_mv = settings.integer("battery_low_mv")
         self._supply = supply  # closed: the outside supply is missing
         self._trend = Trend()
+        self._sag = Sag()
+        self._sag_ms = now_ms
         self._buf = bytearray(_BUFFER)
         self._outbox = Outbox()
         self._flight: Message | None = None
@@ -132,7 +140,7 @@ class Node:
         self._encoder = StatusEncoder(self._status)
         self._status_s = settings.integer("status_s")
         self._status_at_s = 0  # uptime of the next status frame
-        self._pages_due = 4
+        self._pages_due = _PAGES
         self._last_status_s = -_IMMEDIATE_STATUS_S
         self._hour_at_s = 0
         self._time_at_s = 0
@@ -156,12 +164,16 @@ class Node:
         """One turn: the radio first, for its windows do not wait."""
         self.clock.update(now_ms)
         self.network.step(now_ms)
+        if self._sag.is_armed:
+            self._measure_sag(now_ms)
         event = self.network.next_event()
         while event is not None:
             self._take(event, now_ms)
             event = self.network.next_event()
         if self._supply is not None and self._supply.poll(now_ms):
             self._supply_changed(now_ms)
+        if self.body is not None:
+            self.body.poll_lid(now_ms)
         self.app.step(now_ms)
         if not self.network.is_busy(now_ms):
             self._housekeeping(now_ms)
@@ -175,6 +187,10 @@ class Node:
         wait = _sooner(wait, self.blinker.wait_ms(now_ms))
         if self._supply is not None:
             wait = _sooner(wait, self._supply.wait_ms(now_ms))
+        if self.body is not None and self.body.lid is not None:
+            wait = _sooner(wait, self.body.lid.wait_ms(now_ms))
+        if self._sag.is_armed:
+            wait = min(wait, max(1, ticks_diff(self._sag_ms, now_ms)))
         if self._has_work(now_ms) and not self.network.is_busy(now_ms):
             wait = min(wait, max(0, ticks_diff(self._pump_ms, now_ms)))
         if self.reboot_ms is not None:
@@ -185,6 +201,8 @@ class Node:
         uptime_s = self.clock.uptime_s
         if self._counters_dirty and ticks_diff(now_ms, self._saved_ms) >= 60_000:
             self.save_counters(now_ms)
+        if self.body is not None and not self.app.is_active:
+            self.body.step(uptime_s, now_ms)
         if uptime_s >= self._hour_at_s:
             self._hour_at_s = uptime_s + _HOUR_S
             millivolts = self.battery_mv()
@@ -300,7 +318,7 @@ class Node:
 
     def _is_status_due(self) -> bool:
         if self._pages_due <= 0 and self.clock.uptime_s >= self._status_at_s:
-            self._pages_due = 4
+            self._pages_due = _PAGES
         return self._pages_due > 0
 
     def _pump(self, now_ms: int) -> None:
@@ -316,6 +334,10 @@ class Node:
             self._pump_ms = ticks_add(now_ms, max(200, min(wait, 60_000)))
             return
         limit = min(device.max_payload(), _BUFFER)
+        millivolts = self.battery_mv()
+        if millivolts is not None:
+            self._sag.arm(millivolts, self.clock.uptime_s)
+            self._sag_ms = ticks_add(now_ms, _LOADED_MS)
         if message is not None:
             if len(message.data) > limit:
                 self._outbox.drop(message)  # it can never go: the data rate fell meanwhile
@@ -346,6 +368,20 @@ class Node:
         self._signal(ALIVE, now_ms)
         # The network must act at once: its `step` was before ours in this turn.
         self.network.step(now_ms)
+
+    def _measure_sag(self, now_ms: int) -> None:
+        """The battery under the radio's load, once the uplink has been on the air a little."""
+        if not self.network.is_sending:
+            self._sag.is_armed = self._flight_port == 0 and self._sag.is_armed
+            if ticks_diff(now_ms, self._sag_ms) >= 0:
+                self._sag.is_armed = False
+            return
+        if ticks_diff(now_ms, self._sag_ms) < 0:
+            return
+        loaded_mv = self.battery_mv()
+        if loaded_mv is not None:
+            load_ma = tx_ma(self.network.device.radio.power_dbm)
+            self._sag.measure(loaded_mv, load_ma, self.clock.uptime_s)
 
     # --- commands -------------------------------------------------------------------------------
 
@@ -378,7 +414,7 @@ class Node:
         kind = command.kind
         values = command.values
         if kind == cmd.CMD_STATUS:
-            self._pages_due = 4
+            self._pages_due = _PAGES
             return cmd.DONE
         if kind == cmd.CMD_TIME:
             self.set_time(values["time_s"], now_ms, now_ms, SOURCE_NETWORK)
@@ -399,6 +435,7 @@ class Node:
         self.faults = faults
         if self.clock.uptime_s - self._last_status_s >= _IMMEDIATE_STATUS_S:
             self._pages_due = max(self._pages_due, 1)
+        self._encoder.urge(PAGE_POWER)  # the page with the faults goes first
         if self._is_joined:
             self._signal(FAULT if faults else DARK, now_ms)
 
@@ -408,7 +445,10 @@ class Node:
         self._status.is_last_gasp = is_gone
         self.set_fault(FAULT_SUPPLY, is_gone, now_ms)
         if is_gone:
-            values: dict[str, int | None] = {"battery_mv": self.battery_mv(), "supply_mv": None}
+            values: dict[str, int | None] = {
+                "battery_mv": self.battery_mv(),
+                "supply_mv": self._supply_mv(),
+            }
             self.post_event(EVENT_LAST_GASP, values, now_ms, 3)
 
     def _signal(self, pattern: str, now_ms: int) -> None:
@@ -419,6 +459,10 @@ class Node:
     def battery_mv(self) -> "int | None":
         """The battery now; None when the board cannot tell."""
         return None if self._battery is None else self._battery.read_mv()
+
+    def _supply_mv(self) -> "int | None":
+        """Solar panel or mains; None when the board cannot tell."""
+        return None if self.solar is None else self.solar.read_mv()
 
     def mark_counters(self) -> None:
         """Counters changed; they are saved within a minute or two."""
@@ -446,6 +490,11 @@ class Node:
         device = self.network.device
         status.battery_mv = self.battery_mv()
         status.battery_trend_mv_day = self._trend.mv_per_day
+        status.battery_mohm = self._sag.mohm
+        status.supply_mv = self._supply_mv()
+        if self.updates is not None:
+            status.release = self.updates.slots.selection.version
+            status.is_on_trial = self.updates.is_trial
         status.firmware_major, status.firmware_minor, status.firmware_patch = _VERSION
         status.boots = self.counters.boots
         status.crashes = self.counters.crashes
@@ -465,6 +514,13 @@ class Node:
         )
         status.faults = self.faults
         self.app.fill(status)
+        if self.body is not None:
+            tilt_cdeg = self.body.tilt_cdeg
+            status.tilt_deg = None if tilt_cdeg is None else (tilt_cdeg + 50) // 100
+            found = self.body.humidity()
+            status.humidity_pct = None if found is None else found[0]
+            if found is not None:
+                status.temperature_c = found[1]
 
 
 def _sooner(wait_ms: int, part_ms: int) -> int:

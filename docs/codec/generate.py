@@ -76,6 +76,7 @@ TEXTS = {
     "is_forbidden": "stay out, else stay in",
     "is_inside": "",
     "is_last_gasp": "the supply is failing",
+    "is_on_trial": "the release has not proved itself yet",
     "is_safe_mode": "start in safe mode",
     "joins": "",
     "kind": "",
@@ -95,12 +96,18 @@ TEXTS = {
     "radius_m": "m, 0 removes the fence",
     "rain_tips": "running total of bucket tips",
     "rate_mm_10min": "mm in 10 min, rising positive",
+    "release": "number of the running release (docs/updates.md)",
     "reserved": "zero",
     "reset_reason": "`status.RESET_...`",
     "result": "`command.DONE`, `REFUSED`...",
     "rising": "index of the interval while the level rises",
     "rising_mm_10min": "mm in 10 min that count as rising",
     "role": "`status.ROLE_...`",
+    "sensor_error": "why the last failed burst failed, `status.SENSOR_...`",
+    "sensor_exception": "Modbus exception code of the last refusal",
+    "sensor_invalids": "readings that were no value, since the start",
+    "sensor_refusals": "Modbus exceptions since the start",
+    "sensor_silences": "requests without an answer since the start",
     "sensor_snr_db": "dB, echo quality of the sensor",
     "sequence": "number of the newest reading in the log",
     "sequence_high": "bits 8 to 13 of the sequence",
@@ -116,7 +123,7 @@ TEXTS = {
     "storm": "index of the interval in a storm",
     "supply_mv": "mV of solar panel or mains",
     "temperature_c": "degrees C inside the case",
-    "tilt_deg": "degrees from upright",
+    "tilt_deg": "degrees from how it was mounted",
     "time_low": "seconds since 2020, modulo 2**14; 16,383: the clock was never set",
     "time_s": "seconds since 2020-01-01T00:00:00Z",
     "until_time_s": "seconds since 2020, 0: off",
@@ -208,7 +215,7 @@ def tables() -> dict[str, list[str]]:
         )
     parts["FLOOD_EXTRAS"].append("")
     pages: list[str] = []
-    for page, title in enumerate(("power", "identity", "log", "link")):
+    for page, title in enumerate(("power", "identity", "log", "link", "sensor")):
         pages += [f"Page {page}, {title}:", "", *field_table(schema.STATUS_PAGES[page], 8)]
     parts["STATUS_PAGES"] = pages
     for name, first_bit in (("EVENTS", 30), ("COMMANDS", 24)):

@@ -407,8 +407,7 @@ class FloodApp(App):
     def fill(self, status: Status) -> None:
         """The sensor's, the log's and the bucket's part of the health record."""
         status.role = ROLE_FLOOD
-        status.temperature_c = self._gauges.temperature_c
-        status.sensor_snr_db = self._gauges.snr_db
+        self._gauges.fill(status)
         status.sequence = max(0, self._log.next_sequence - 1)
         status.stored = self._log.stored
         status.rain_tips = self.node.counters.rain_tips

@@ -10,6 +10,7 @@ from micropython import const
 from firmware.drivers.profiles import DISTANCE, Profile
 from firmware.drivers.rs485 import LevelSensor
 from protocols.filters.burst import Burst
+from protocols.payload.status import SENSOR_GOOD, Status
 
 _NEEDED = const(5)  # valid readings that make a level
 _APART_TIMES = const(3)
@@ -70,6 +71,8 @@ class Gauges:
         self.level_mm: int | None = None
         self.mad_mm = 0
         self.is_silent = False  # one of the sensors said nothing
+        self.error = SENSOR_GOOD  # why the last burst of it that failed did
+        self.exception: int | None = None
         self.is_disagreeing = False
 
     def start(self, now_ms: int) -> None:
@@ -101,6 +104,9 @@ class Gauges:
             self.is_done = True
             return
         probe.finish()
+        if probe.level_mm is None:
+            self.error = probe.sensor.error
+            self.exception = probe.sensor.exception
         if probe is self._first and self._second is not None:
             self._now = self._second
             self._second.start(now_ms)
@@ -147,6 +153,18 @@ class Gauges:
         """Requests without an answer since the start."""
         second = 0 if self._second is None else self._second.sensor.silences
         return self._first.sensor.silences + second
+
+    def fill(self, status: Status) -> None:
+        """The sensors' part of the health record."""
+        first = self._first.sensor
+        second = None if self._second is None else self._second.sensor
+        status.temperature_c = first.temperature_c
+        status.sensor_snr_db = first.snr_db
+        status.sensor_error = self.error
+        status.sensor_exception = self.exception
+        status.sensor_silences = first.silences + (second.silences if second else 0)
+        status.sensor_refusals = first.refusals + (second.refusals if second else 0)
+        status.sensor_invalids = first.invalids + (second.invalids if second else 0)
 
     @property
     def temperature_c(self) -> "int | None":

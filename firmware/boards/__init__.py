@@ -6,7 +6,7 @@ the table `KEYS`; a key that is missing there, or a value out of its range, is r
 an error that names board, key, value and range.
 """
 
-NAMES = ("unix-pico", "pico-waveshare", "heltec-v3", "tbeam-supreme")
+NAMES = ("unix-pico", "unix-case", "pico-waveshare", "heltec-v3", "tbeam-supreme")
 ABSENT = -1
 
 # key, lowest, highest, needed
@@ -58,6 +58,12 @@ KEYS = (
     ("battery_enable_on", 0, 1, False),
     ("solar_adc", 0, 48, False),
     ("solar_full_mv", 1000, 60_000, False),
+    ("i2c", 0, 1, False),  # bus of the chips in the case, with its pins
+    ("i2c_sda", 0, 48, False),
+    ("i2c_scl", 0, 48, False),
+    ("accel", 1, 2, False),  # 1: LIS2DH12, 2: MPU-6050
+    ("humidity", 1, 1, False),  # 1: SHT30, SHT31 or SHT35
+    ("lid", 0, 48, False),  # switch to ground, pulled up: low while the case is shut
     ("pmu_i2c", 0, 1, False),  # AXP2101: which bus, and where
     ("pmu_sda", 0, 48, False),
     ("pmu_scl", 0, 48, False),

@@ -10,6 +10,13 @@ from micropython import const
 from firmware.drivers.profiles import Profile
 from protocols.modbus.client import RtuClient
 from protocols.modbus.values import decode_value
+from protocols.payload.status import (
+    SENSOR_CRC,
+    SENSOR_EXCEPTION,
+    SENSOR_GOOD,
+    SENSOR_NO_ANSWER,
+    SENSOR_NO_ECHO,
+)
 from protocols.ticks import ticks_add, ticks_diff
 
 TYPE_CHECKING = False
@@ -70,6 +77,9 @@ class LevelSensor:
         self.silences = 0
         self.refusals = 0
         self.invalids = 0
+        self.error = SENSOR_GOOD  # of the last reading that was none (SENSOR_...)
+        self.exception: int | None = None  # code of the last refusal
+        self._noise = 0  # noise bytes before the last request
 
     @property
     def is_running(self) -> bool:
@@ -142,6 +152,7 @@ class LevelSensor:
         if self._de is not None:
             self._de.value(0)
         self.requests += 1
+        self._noise = self._client.noise_bytes
         self._sent_ms = now_ms
         self._has_heard = False
         self._state = _WAIT
@@ -163,6 +174,8 @@ class LevelSensor:
         elif ticks_diff(now_ms, self._sent_ms) > _TIMEOUT_MS:
             self._client.timed_out()
             self.silences += 1
+            is_noisy = self._client.noise_bytes != self._noise
+            self.error = SENSOR_CRC if is_noisy else SENSOR_NO_ANSWER
             self._take(now_ms, False)
 
     def _take(self, now_ms: int, answered: bool) -> None:
@@ -171,6 +184,8 @@ class LevelSensor:
         profile = self._profile
         if answered and client.exception:
             self.refusals += 1
+            self.error = SENSOR_EXCEPTION
+            self.exception = client.exception
         elif answered:
             registers = [client.register(i) for i in range(client.count)]
             if self._what == _VALUE:
@@ -184,6 +199,7 @@ class LevelSensor:
                 )
                 if value is None or not profile.low <= value <= profile.high:
                     self.invalids += 1
+                    self.error = SENSOR_NO_ECHO
                     value = None
             else:
                 extra = profile.temperature if self._what == _TEMPERATURE else profile.snr

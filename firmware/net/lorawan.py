@@ -157,6 +157,11 @@ class Network:
                 radio.sleep()
         return True
 
+    @property
+    def is_sending(self) -> bool:
+        """The transmitter is on."""
+        return self._radio.is_sending
+
     def is_busy(self, now_ms: int) -> bool:
         """An uplink is on the air or one of its windows is still to come."""
         if self._radio.is_sending:

@@ -122,6 +122,15 @@ STATUS_PAGES = (
         ("downlink_rssi_dbm", 7, -140, 1, OPTIONAL),
         ("airtime_s", 20, 0, 1, MODULO),
     ),
+    (  # 4 sensor and release
+        ("sensor_error", 3, 0, 1, OPTIONAL),
+        ("sensor_exception", 8, 0, 1, OPTIONAL),
+        ("sensor_silences", 16, 0, 1, MODULO),
+        ("sensor_refusals", 12, 0, 1, MODULO),
+        ("sensor_invalids", 16, 0, 1, MODULO),
+        ("release", 24, 0, 1, OPTIONAL),
+        ("is_on_trial", 1, 0, 1, EXACT),
+    ),
 )
 
 # ---- port 4: events ----

@@ -9,6 +9,9 @@ identity: firmware_major, firmware_minor, firmware_patch, reset_reason (RESET_..
 log:      sequence (newest of the log), stored (readings kept), rain_tips (running total),
           store_errors
 link:     uplinks, downlinks, joins, downlink_snr_db, downlink_rssi_dbm, airtime_s
+sensor:   sensor_error (SENSOR_...: why the last failed burst failed), sensor_exception (Modbus code
+          of the last refusal), sensor_silences, sensor_refusals, sensor_invalids (readings since
+          the start), release (number of the running one), is_on_trial
 and in every page is_last_gasp, is_clock_set.
 """
 
@@ -27,7 +30,11 @@ RESET_CRASH, RESET_UPDATE, RESET_ROLLBACK, RESET_BROWNOUT, RESET_DEEP_SLEEP = 5,
 
 ROLE_FLOOD, ROLE_TRACKER, ROLE_SIREN, ROLE_CABINET = 0, 1, 2, 3
 
-PAGE_POWER, PAGE_IDENTITY, PAGE_LOG, PAGE_LINK = 0, 1, 2, 3
+# No burst failed yet; nothing came; bytes that are no frame; a Modbus exception; the sensor itself
+# says that it has no value, or one that cannot be (a radar without an echo).
+SENSOR_GOOD, SENSOR_NO_ANSWER, SENSOR_CRC, SENSOR_EXCEPTION, SENSOR_NO_ECHO = 0, 1, 2, 3, 4
+
+PAGE_POWER, PAGE_IDENTITY, PAGE_LOG, PAGE_LINK, PAGE_SENSOR = 0, 1, 2, 3, 4
 
 
 class Status:
@@ -65,6 +72,13 @@ class Status:
         self.downlink_snr_db: int | None = None
         self.downlink_rssi_dbm: int | None = None
         self.airtime_s = 0
+        self.sensor_error: int | None = None
+        self.sensor_exception: int | None = None
+        self.sensor_silences = 0
+        self.sensor_refusals = 0
+        self.sensor_invalids = 0
+        self.release: int | None = None
+        self.is_on_trial = False
 
 
 class StatusEncoder:
@@ -73,7 +87,14 @@ class StatusEncoder:
     def __init__(self, status: Status) -> None:
         self.status = status
         self.page = PAGE_POWER  # the next to go out; set it to answer a request for one
+        self._after = -1  # and then this one, when `urge` put another before it
         self._writer = BitWriter()
+
+    def urge(self, page: int) -> None:
+        """Put a page before the one whose turn it is."""
+        if self._after < 0 and self.page != page:
+            self._after = self.page
+        self.page = page
 
     def encode_into(self, buf: bytearray, limit: int) -> int:
         """Write whole pages into buf[:limit]; return the length.
@@ -84,12 +105,18 @@ class StatusEncoder:
         writer = self._writer
         writer.start(buf, limit)
         done = 0
-        while done < len(schema.STATUS_PAGES):
+        for _ in range(2 * len(schema.STATUS_PAGES)):
+            if done & 1 << self.page:
+                self.page = (self.page + 1) % len(schema.STATUS_PAGES)
+                continue
             if writer.position + page_bits(self.page) > writer.limit:
                 break
             self._put_page(writer, self.page)
+            done |= 1 << self.page
             self.page = (self.page + 1) % len(schema.STATUS_PAGES)
-            done += 1
+            if self._after >= 0:
+                self.page = self._after
+                self._after = -1
         if not done:
             raise LocalError("limit", "%d B hold no status page" % limit)
         return writer.position >> 3
@@ -103,7 +130,7 @@ class StatusEncoder:
         writer.put(0, 1)
         for field in schema.STATUS_PAGES[page]:
             value: int | None = getattr(status, field[0])
-            put_field(writer, field, value)
+            put_field(writer, field, None if value is None else int(value))
         writer.finish(0)
 
 

@@ -32,7 +32,7 @@ from tests.firmware.host.network import NetworkDouble
 ROOT = Path(__file__).parents[2]
 FACTOR_CODE, FACTOR_OBJECTS = 1.42, 2.0
 CHIP_HEAP_KIB = 192  # of a Pico's 236 KiB after boot, the design's budget
-IMAGE_KIB_MAX = 192  # flash of a ROMFS image; a Pico has 2 MB for everything
+IMAGE_KIB_MAX = 208  # of flash for a ROMFS image: two of them and the files fit a Pico's 2 MB
 MACHINE_KIB = 35  # the simulated machine layer, which a board does not have in its heap
 # 64-bit, code in place, at the pessimistic end of the factor.
 HEAP_KIB_MAX = round(CHIP_HEAP_KIB * FACTOR_CODE) + MACHINE_KIB

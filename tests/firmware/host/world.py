@@ -39,12 +39,13 @@ class World:
         seed: int = 1,
         entry: tuple[str, str] = ("firmware.main", "run"),
         files: dict[str, bytes] | None = None,
+        board: str = "unix-pico",
     ) -> None:
         self.sim = Simulation(seed)
         self.medium = Medium(self.sim)
         self.concentrator = Concentrator(self.sim, self.medium)
         common: dict[str, object] = {"intervals_s": [60, 60, 60, 10], "report_max_s": 60}
-        spec = NodeSpec(name="node", role=role, settings=common | (settings or {}))
+        spec = NodeSpec(name="node", role=role, board=board, settings=common | (settings or {}))
         self.node = Node(
             self.sim,
             self.medium,

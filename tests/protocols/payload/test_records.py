@@ -96,7 +96,7 @@ def test_status_pages_in_turn():
     encoder = status.StatusEncoder(values)
     buf = bytearray(51)
     got = {}
-    for page in range(4):
+    for page in range(5):
         length = encoder.encode_into(buf, 11)
         assert length <= 11
         part = status.decode_status(bytes(buf[:length]))
@@ -106,7 +106,28 @@ def test_status_pages_in_turn():
     assert got["faults"] == 32769 and got["sequence"] == 123456789 and got["rain_tips"] == 70000
     assert got["tilt_deg"] is None and got["firmware_major"] == 1 and got["reset_reason"] == 2
     length = encoder.encode_into(buf, 51)
-    assert status.decode_status(bytes(buf[:length]))["pages"] == 15
+    assert status.decode_status(bytes(buf[:length]))["pages"] == 15  # five do not fit
+    # A page that is urged goes first and once; then it goes on where it was.
+    encoder.page = 3
+    encoder.urge(status.PAGE_POWER)
+    encoder.urge(status.PAGE_POWER)
+    order = []
+    for _ in range(3):
+        length = encoder.encode_into(buf, 11)
+        order.append(status.decode_status(bytes(buf[:length]))["pages"])
+    assert order == [1, 8, 16]
+    encoder.page = 3
+    encoder.urge(status.PAGE_POWER)
+    buf = bytearray(55)
+    assert status.decode_status(buf[: encoder.encode_into(buf, 55)])["pages"] == 31
+    values.sensor_error = status.SENSOR_NO_ECHO
+    values.sensor_exception = 4
+    values.release = 70000
+    values.is_on_trial = True
+    encoder.page = status.PAGE_SENSOR
+    got = status.decode_status(buf[: encoder.encode_into(buf, 11)])
+    assert got["sensor_error"] == 4 and got["sensor_exception"] == 4
+    assert got["release"] == 70000 and got["is_on_trial"] == 1 and got["sensor_silences"] == 0
     assert error_code(status.decode_status, bytes(buf[: length - 1])) == "length"
     assert error_code(status.decode_status, bytes(buf[:length]) * 2) == "value"
     assert error_code(encoder.encode_into, buf, 9) == "limit"
