@@ -1,7 +1,8 @@
 """Alarms from what a device reports by itself: SOS, man overboard, tamper, siren; `EventRule`.
 
 A device repeats an event until it is heard, so each is told by its kind and number and raises one
-alarm. "Cancel" clears every open SOS and man overboard of the device. A drill is marked as one.
+alarm. "Cancel" clears every open SOS and man overboard of the device. A siren without sound raises
+one alarm, whatever its retries say, until it proves itself again. A drill is marked as one.
 """
 
 from collections.abc import Mapping
@@ -20,7 +21,10 @@ from protocols.payload.event import (
     EVENT_SOS_CANCEL,
     EVENT_STAGE,
     EVENT_TAMPER,
+    PROOF_BOTH,
+    PROOF_CURRENT,
     PROOF_FAILED,
+    PROOF_MICROPHONE,
     event_name,
 )
 
@@ -39,6 +43,7 @@ _KINDS = {
     EVENT_GEOFENCE: (1, "melewati batas wilayah", "crossed a fence"),
 }
 _CALLS = ("sos", "mob")
+_PROVED = (PROOF_CURRENT, PROOF_MICROPHONE, PROOF_BOTH)
 
 
 class EventRule:
@@ -74,18 +79,28 @@ class EventRule:
             return self._stage(reading, decided_ms)
         if kind == EVENT_SOS_CANCEL:
             return self._cancel(reading, decided_ms)
+        if kind == EVENT_SIREN and self._is_told(reading):
+            return None
+        if kind == EVENT_SIREN and reading.values.get("proof") in _PROVED:
+            incident = self._open.pop(f"{reading.device}/{name}")
+            words = ("sirene terbukti berbunyi", "the siren proved its sound")
+            return self._alarm(reading, decided_ms, name, CLEARED, 0, incident, words)
         if kind not in _KINDS or not self._is_alarming(kind, reading):
             return None
         level, text_id, text_en = _KINDS[kind]
         incident = f"{reading.device}/{name}/{reading.time_ms}"
-        if name in _CALLS:
+        if name in _CALLS or kind == EVENT_SIREN:
             self._open[f"{reading.device}/{name}"] = incident
         return self._alarm(reading, decided_ms, name, RAISED, level, incident, (text_id, text_en))
 
     def _is_alarming(self, kind: int, reading: Reading) -> bool:
-        if kind == EVENT_SIREN:
-            return reading.values.get("proof") == PROOF_FAILED
         return not (kind == EVENT_FAULT and reading.values.get("is_cleared"))
+
+    def _is_told(self, reading: Reading) -> bool:
+        """Whether a siren's event says what is known: failed again, or proved as ever."""
+        is_open = f"{reading.device}/{event_name(EVENT_SIREN)}" in self._open
+        proof = reading.values.get("proof")
+        return is_open if proof == PROOF_FAILED else not (is_open and proof in _PROVED)
 
     def _forget(self, now_ms: int) -> None:
         if len(self._heard) > 1000:
