@@ -44,6 +44,9 @@ class Stages:
     apart_mm: int = setting(
         150, low=10, high=5000, unit="mm", doc="two sensors of a place that differ more disagree"
     )
+    steep_mm_min: int = setting(
+        100, low=10, high=100000, unit="mm/min", doc="fastest rise that this water can do"
+    )
     version: str = setting("", doc="name of this set of thresholds")
     set_by: str = setting("", doc="who set the thresholds")
     set_on: str = setting("", doc="when they were set, such as 2026-01-15")

@@ -26,7 +26,7 @@ from gateway.rules.outlook import Outlook
 from gateway.rules.settings import SCHEMES, AlarmSettings, Stages
 from gateway.rules.texts import stage_texts
 from gateway.rules.trend import WINDOWS_MIN, Trend, minutes_to, rate_values
-from gateway.rules.vote import STEEP_MM_MIN, Vote
+from gateway.rules.vote import NOISE_MM, Vote
 
 _AHEAD_MS = 600_000  # no honest clock is further ahead of ours
 _FRESH_MS = 1_800_000  # a sensor that was silent for so long has no say
@@ -55,7 +55,7 @@ class _Member:
 
     def __init__(self, stages: Stages) -> None:
         base = stages.waspada_mm
-        self.vote = Vote(stages.low_mm, stages.high_mm, base)
+        self.vote = Vote(stages.low_mm, stages.high_mm, base, stages.steep_mm_min)
         self.time_ms = 0  # of the newest reading
         self.raw_mm: int | None = None
         self.still = 0  # readings in a row that are the same to the millimetre
@@ -215,7 +215,7 @@ class StageRule:
         if reached > self.level:
             self._below_ms = None
             self._above += 1
-            if self._above < self._confirmations:
+            if self._above < self._confirmations + self._waves(value, reading):
                 return None
             event = RAISED if self.level == 0 else ESCALATED
             return self._change(event, reached, reading, decided_ms)
@@ -235,6 +235,14 @@ class StageRule:
             return None
         event = CLEARED if self._kept == 0 else LOWERED
         return self._change(event, self._kept, reading, decided_ms)
+
+    def _waves(self, value: int, reading: Reading) -> int:
+        """1 where the crest of one wave could look like the stage: a second reading must say so."""
+        member = self._members[reading.device]
+        if member.is_floating or member.vote.has_agreed or _is_filtered(reading):
+            return 0
+        noise = member.vote.noise_mm
+        return int(noise > NOISE_MM and value < self._limits[self.level] + 2 * noise)
 
     # The sensors
 
@@ -276,7 +284,9 @@ class StageRule:
     def _reach_mm(self, partner: _Member, time_ms: int) -> int:
         """How far the water may be above what the other sensor said when it last spoke."""
         since_min = max(0, time_ms - partner.time_ms) / 60_000
-        return self._stages.apart_mm + min(round(STEEP_MM_MIN * since_min), _REACH_MM_MAX)
+        return self._stages.apart_mm + min(
+            round(self._stages.steep_mm_min * since_min), _REACH_MM_MAX
+        )
 
     def _partner(self, member: _Member, time_ms: int) -> _Member | None:
         """Another sensor of the place that spoke lately."""

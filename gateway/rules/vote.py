@@ -7,7 +7,8 @@ or at the second when readings come five minutes apart or more. A reading that a
 filtered and measured again (`protocols.filters.despike`), or its stage event, counts twice. A
 reading that agrees with a second sensor at the same place counts as one more vote.
 
-A sensor that raves (three jumps in two hours that came to nothing: spiders, birds) needs five.
+A sensor that raves (three jumps in two hours that came to nothing, or to another height at once:
+spiders, birds) needs five.
 
 What is not water is no vote: values outside what the sensor can measure there, unless the water
 was seen to climb to it; and *ghosts*, heights at which readings came and went before (a strut in
@@ -55,19 +56,26 @@ class Vote:
     """`feed` each reading in the order of time; it returns the believed level, or None for held.
 
     `low_mm`, `high_mm`: what the sensor can measure at its place. `base_mm`: below it the very
-    first reading is believed alone. Attributes: level_mm and time_ms of what is believed; refuted,
-    doubtful readings that proved to be wrong; held, doubtful ones now.
+    first reading is believed alone. `steep_mm_min`: the fastest rise that the water can do.
+    Attributes: level_mm and time_ms of what is believed; refuted, doubtful readings that proved to
+    be wrong; held, doubtful ones now; has_agreed, whether several readings said what is believed.
     """
 
     def __init__(
-        self, low_mm: int | None = None, high_mm: int | None = None, base_mm: int = 0
+        self,
+        low_mm: int | None = None,
+        high_mm: int | None = None,
+        base_mm: int = 0,
+        steep_mm_min: int = STEEP_MM_MIN,
     ) -> None:
         self._low_mm = low_mm
         self._high_mm = high_mm
         self._base_mm = base_mm
+        self._steep_mm_min = steep_mm_min
         self.level_mm: int | None = None
         self.time_ms = 0
         self.refuted = 0
+        self.has_agreed = False
         self._believed: deque[tuple[int, int]] = deque(maxlen=_BELIEVED)
         self._recent: deque[int] = deque(maxlen=_RECENT)
         self._refuted_ms: deque[int] = deque(maxlen=_RAVING)
@@ -121,6 +129,7 @@ class Vote:
         if self.would_continue(time_ms, value_mm, is_filtered=is_filtered):
             self._refute(time_ms)
             self._recent.append(value_mm)
+            self.has_agreed = False
             return self._believe(time_ms, value_mm)
         tolerance = self._tolerance(is_filtered)
         needed = self._needed(time_ms, is_filtered, stages)
@@ -129,6 +138,8 @@ class Vote:
             weight = needed
         before = self._held[-1] if self._held else None
         if before is None or not self._agrees(before, time_ms, value_mm, tolerance):
+            if before is not None and abs(value_mm - before[1]) > _GHOST_ABOVE_MM:
+                self._refuted_ms.append(time_ms)  # one of two heights that exclude each other
             self._held.clear()
             self._votes = 0
         self._held.append((time_ms, value_mm))
@@ -138,6 +149,7 @@ class Vote:
         if self._votes < needed:
             return None
         self._jump(time_ms, value_mm, tolerance)
+        self.has_agreed = len(self._held) > 1
         return self._believe(time_ms, value_mm)
 
     def would_continue(self, time_ms: int, value_mm: int, *, is_filtered: bool = False) -> bool:
@@ -148,6 +160,11 @@ class Vote:
         if self.level_mm is not None and abs(value_mm - self.level_mm) <= base:
             return True  # nearly always; the rest need not be reckoned
         return self._continues(time_ms, value_mm, self._tolerance(is_filtered))
+
+    @property
+    def noise_mm(self) -> int:
+        """About one sigma of what the believed readings scatter by; 0 while that is not known."""
+        return self._noise_mm()
 
     def is_raving(self, time_ms: int) -> bool:
         """Whether several jumps came to nothing lately."""
@@ -171,7 +188,7 @@ class Vote:
             return value_mm < self._base_mm
         since_ms = min(max(time_ms - self.time_ms, 0), 3_600_000)
         rate = _slope(list(self._believed))
-        rise = min(abs(rate) * 1.5 * since_ms, STEEP_MM_MIN * since_ms / 60_000, 1500.0)
+        rise = min(abs(rate) * 1.5 * since_ms, self._steep_mm_min * since_ms / 60_000, 1500.0)
         moved = value_mm - self.level_mm
         up = rise if rate > 0 else 0.0
         down = rise if rate < 0 else 0.0
@@ -181,7 +198,7 @@ class Vote:
         since_ms = time_ms - before[0]
         if since_ms > max(_STALE_MS, 3 * self._gap_ms):
             return False
-        steep = min(STEEP_MM_MIN * max(since_ms, 0) / 60_000, 1500.0)
+        steep = min(self._steep_mm_min * max(since_ms, 0) / 60_000, 1500.0)
         moved = value - before[1]
         is_up = self.level_mm is None or value > self.level_mm
         low, high = (tolerance, tolerance + steep) if is_up else (tolerance + steep, tolerance)
