@@ -16,12 +16,13 @@ The river rises as on 10 September 2025, `storm_speed` times as fast, from `stor
 after 18:00 WITA of the 9th; the first node is at Kumbasari, others up- and downstream. Simulated
 time runs as fast as the wall clock, so that timers of the radio are real.
 
-Public: `Bench`, `Device`, `BenchState`, `NodeState`, `Crossing`.
+Public: `Bench`, `Device`, `BenchState`, `NodeState`, `Crossing`, `RelayEdge`.
 """
 
 import atexit
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,7 +57,7 @@ class Device:
     """What the gateway must know of a node; identifiers as printed, hexadecimal."""
 
     name: str
-    role: str  # "flood" or "tracker"
+    role: str  # "flood", "tracker" or "siren"
     dev_eui: str
     join_eui: str
     app_key: str
@@ -69,6 +70,15 @@ class Crossing:
     device: str
     stage: int  # 1 waspada, 2 siaga, 3 awas
     level_mm: int
+    wall_s: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class RelayEdge:
+    """The relay of a siren closed (`is_on`) or opened, seen `wall_s` (time.time())."""
+
+    device: str
+    is_on: bool
     wall_s: float
 
 
@@ -108,6 +118,7 @@ class BenchState:
     forwarder_connected: bool  # a PULL_ACK came
     downlink_errors: dict[str, int]
     crossings: tuple[Crossing, ...]
+    relays: tuple[RelayEdge, ...]  # of all sirens
     faults: tuple[str, ...]  # wrong uses of the simulated hardware
     lag_ms: float  # the most the simulation was behind the wall clock
     error: str  # why the simulation ended, "" while it runs
@@ -131,6 +142,7 @@ class Bench:
         seed: int = 1,
         flood_nodes: int = 3,
         trackers: int = 1,
+        sirens: int = 0,
         modbus: bool = True,
         storm_speed: float = 90.0,
         storm_from_h: float = 6.5,
@@ -162,6 +174,7 @@ class Bench:
             self.sim, self.concentrator, bytes.fromhex(gateway_eui), self._udp.send
         )
         self._udp.deliver = self.forwarder.datagram
+        self.storm_speed = storm_speed
         self._storm = (storm_speed, storm_from_h * 3600)
         self._stage = golden_stage()
         rain = Gauge(golden_rain(), self._now_s, speed=storm_speed, start_s=storm_from_h * 3600)
@@ -217,6 +230,24 @@ class Bench:
                     log=work_dir / f"{name}.log",
                 )
             )
+        self._relays: list[RelayEdge] = []
+        for i in range(sirens):
+            name = f"sirene-{i + 1}"
+            node = Node(
+                self.sim,
+                self.medium,
+                NodeSpec(
+                    name=name,
+                    role="siren",
+                    x_m=900.0 + 150 * i,
+                    y_m=400.0,
+                    settings={"siren_silent_days": 0, "siren_audible_day": 0},
+                ),
+                epoch_s=epoch_s,
+                log=work_dir / f"{name}.log",
+            )
+            node.board.watch(node.pins["siren"], self._relay_watcher(name))
+            self.nodes.append(node)
         edges: list[Edge] = [self._udp]
         self._radar_gauge = self._gauge(-600.0, 0.9)
         self._radar = LevelSensor(
@@ -322,6 +353,13 @@ class Bench:
     def _level_stage(self, level_mm: float) -> int:
         return sum(level_mm >= limit for limit in self.stages_mm)
 
+    def _relay_watcher(self, device: str) -> Callable[[int], None]:
+        def changed(level: int) -> None:
+            edge = RelayEdge(device=device, is_on=bool(level), wall_s=time.time())
+            self._relays.append(edge)
+
+        return changed
+
     def _watch(self) -> None:
         self.sim.after(100_000, self._watch)
         for watch in self._watches:
@@ -359,6 +397,7 @@ class Bench:
                 forwarder_connected=self.forwarder.pull_acknowledged > 0,
                 downlink_errors=dict(self.forwarder.errors),
                 crossings=tuple(self._crossings),
+                relays=tuple(self._relays),
                 faults=tuple(f"{who}: {what}" for _, who, what in self.sim.faults),
                 lag_ms=self._pacer.lag_ms,
                 error=f"{type(error).__name__}: {error}" if error else "",

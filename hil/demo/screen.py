@@ -10,7 +10,15 @@ from rich.text import Text
 
 from hil.demo.view import STAGES, DemoView
 
-COLOURS = {"normal": "green", "waspada": "yellow", "siaga": "dark_orange", "awas": "bold red"}
+COLOURS = {
+    "normal": "green",
+    "waspada": "yellow",
+    "siaga": "dark_orange",
+    "awas": "bold red",
+    "cap": "magenta",
+    "siren": "bold magenta",
+    "SOUNDS": "bold red",
+}
 _BLOCKS = " ▁▂▃▄▅▆▇█"
 _CHART_ROWS = 9
 
@@ -68,6 +76,7 @@ def devices(view: DemoView) -> Table:
     ):
         table.add_column(header, justify=justify, no_wrap=True)  # type: ignore[arg-type]
     for device in view.devices.values():
+        readings = "" if device.kind == "siren" else f"{device.sent}/{device.delivered}"
         frames = "wired" if device.kind == "modbus" else str(device.frames)
         stage = "" if device.kind == "vessel" else device.stage
         table.add_row(
@@ -76,7 +85,7 @@ def devices(view: DemoView) -> Table:
             device.latest or Text("waiting", "dim"),
             Text(device.link or device.what, "dim"),
             frames,
-            f"{device.sent}/{device.delivered}",
+            readings,
         )
     return table
 
@@ -90,10 +99,12 @@ def path(view: DemoView) -> Text:
         ("gateway: ledger", f"{view.sent} readings"),
         (f"broker: {view.broker or '…'}", f"{view.batches} batches, {view.batch_bytes} B"),
         ("city", f"{view.delivered} decoded"),
+        ("CAP files", f"{view.alerts}, {view.alerts_good} verified"),
+        ("siren", f"proof: {view.proof or 'not yet'}"),
     )
     text = Text()
     for index, (name, figure) in enumerate(steps):
-        text.append("  " if index == 0 else "  ↓ ", "dim")
+        text.append("  " if index == 0 else "  ↓ " if index < 6 else "  → ", "dim")
         text.append(name, "bold")
         text.append(f"  {figure}\n", "cyan")
     return text
@@ -152,11 +163,15 @@ def plain_line(view: DemoView) -> str:
     )
 
 
+def _latencies(view: DemoView, kind: str) -> list[float]:
+    return [one.latency_s for one in view.alarms if one.kind == kind and one.latency_s is not None]
+
+
 def summary(view: DemoView, clean: bool, notes: list[str]) -> RenderableType:
     """The closing table: sent, delivered, lost, bytes per reading, alarm latency."""
     lost = view.sent - view.delivered
     radio = sum(d.delivered for d in view.devices.values() if d.kind != "modbus")
-    late = [alarm.latency_s for alarm in view.alarms if alarm.latency_s is not None]
+    late = _latencies(view, "alarm")
     table = Table(box=None, show_header=False, padding=(0, 2))
     table.add_column(justify="right", style="bold")
     table.add_column()
@@ -176,6 +191,17 @@ def summary(view: DemoView, clean: bool, notes: list[str]) -> RenderableType:
     if late:
         worst = f"{min(late):.1f} to {max(late):.1f} s"
         table.add_row(worst, f"from the true crossing to the alarm in the city ({len(late)})")
+    alerts = _latencies(view, "cap")
+    if alerts:
+        worst = f"{min(alerts):.1f} to {max(alerts):.1f} s"
+        table.add_row(worst, f"from the true crossing to a signed CAP file ({len(alerts)})")
+    if view.alerts:
+        good = f"{view.alerts_good}/{view.alerts}"
+        table.add_row(good, "CAP files verified with the pinned key")
+    for seconds in _latencies(view, "siren"):
+        table.add_row(f"{seconds:.1f} s", "from Awas to the siren's relay, class C included")
+    if view.proof:
+        table.add_row("proved", f"that the siren sounded: {view.proof}")
     for note in notes:
         table.add_row("", Text(note, "yellow"))
     title = "storm over: nothing lost" if clean and lost == 0 else "storm over"

@@ -23,6 +23,7 @@ from typing import Any
 from hil.bench import MODBUS_NAME, Bench, BenchState
 from hil.demo.children import Child, ChildFailedError
 from hil.demo.view import STAGES, AlarmView, DemoView, DeviceView
+from hil.demo.warning import SIREN_LEVEL, AlertFolder, config_lines, make_key
 from hil.unix_target import ROOT, micropython
 from sim.radio.medium import BurstLoss
 from sim.world.river import STAGES_MM
@@ -30,6 +31,12 @@ from sim.world.river import STAGES_MM
 SITE = "denpasar-demo"
 STORM_FROM_H, STORM_TO_H = 6.5, 11.0  # hours after 18:00 WITA of 9 September: 00:30 to 05:00
 _MODBUS_INTERVAL_S = 2
+_PROOF_CURRENT = 1  # docs/payload.md, event siren
+_KINDS = {  # what each role is on the screen
+    "flood": ("flood", "radar on RS-485, LoRaWAN"),
+    "tracker": ("vessel", "GNSS, LoRaWAN"),
+    "siren": ("siren", "horn with proof, LoRaWAN class C"),
+}
 _DRAIN_S = 150.0  # after the storm, at most, for what is still missing
 _MOSQUITTO = "/usr/sbin/mosquitto"
 
@@ -103,9 +110,10 @@ def write_config(
 ) -> Path:
     """The gateway's configuration and the devices' key files, as an operator would write them."""
     waspada, siaga, awas = STAGES_MM
+    steep = min(100_000, round(100 * bench.storm_speed))  # as fast as the storm is played
     stages = (
         f"{{ waspada_mm = {waspada}, siaga_mm = {siaga}, awas_mm = {awas},"
-        ' hysteresis_mm = 100, hold_s = 60, version = "demo" }'
+        f' hysteresis_mm = 100, hold_s = 60, steep_mm_min = {steep}, version = "demo" }}'
     )
     lines = [
         "[gateway]",
@@ -141,6 +149,8 @@ def write_config(
         ]
         if device.role == "flood":
             lines.append(f"stages = {stages}")
+        elif device.role == "siren":
+            lines.append('device_class = "C"')
     if modbus_port:
         lines += [
             "[[modbus]]",
@@ -154,6 +164,10 @@ def write_config(
             f"height_mm = {bench.modbus_height_mm}",
             f"stages = {stages}",
         ]
+    flood = [device.name for device in bench.devices if device.role == "flood"]
+    (siren,) = [device.name for device in bench.devices if device.role == "siren"]
+    names = [*flood, MODBUS_NAME] if modbus_port else flood
+    lines += config_lines(siren, flood[0], names)
     path = folder / "gateway.toml"
     path.write_text("\n".join(lines) + "\n")
     return path
@@ -190,6 +204,7 @@ class Demo:
             work_dir=self.folder,
             seed=self.seed,
             flood_nodes=self.flood_nodes,
+            sirens=1,
             storm_speed=speed,
             storm_from_h=STORM_FROM_H,
             storm_to_h=STORM_TO_H,
@@ -218,8 +233,7 @@ class Demo:
             self._bench.modbus_port,
         )
         for device in self._bench.devices:
-            kind = "vessel" if device.role == "tracker" else "flood"
-            what = "GNSS, LoRaWAN" if kind == "vessel" else "radar on RS-485, LoRaWAN"
+            kind, what = _KINDS[device.role]
             self.view.devices[device.name] = DeviceView(device.name, kind, what)
         self.view.devices[MODBUS_NAME] = DeviceView(
             MODBUS_NAME, "modbus", f"Modbus TCP, every {_MODBUS_INTERVAL_S} s"
@@ -227,6 +241,13 @@ class Demo:
         self.view.gauge = self._bench.devices[0].name
         log = self.folder / "gateway.log"
         tukad = str(Path(sys.executable).with_name("tukad"))
+        try:
+            make_key(tukad, self.folder)
+        except (OSError, subprocess.SubprocessError) as error:
+            raise DemoError(f"the key for CAP alerts cannot be made: {error}") from None
+        pin = self.folder / "cap.crt"
+        self._alerts = AlertFolder(tukad, self.folder / "data" / "cap", pin)
+        self._seen_alerts = self._seen_relays = 0
         self._gateway = Child("the gateway", [tukad, "gateway", "run", str(self._config)], log)
         self._city = Child(
             "the city's decoder",
@@ -243,11 +264,14 @@ class Demo:
 
         Raises DemoError when a part cannot start or ends by itself.
         """
+        watcher = asyncio.create_task(self._alerts.watch())
         try:
             return await self._run(draw)
         except ChildFailedError as error:
             raise DemoError(str(error)) from None
         finally:
+            watcher.cancel()
+            await asyncio.gather(watcher, return_exceptions=True)
             self.view.phase = "ending"
             draw(self.view)
             self._bench.stop()
@@ -325,6 +349,54 @@ class Demo:
         for at, alarm in self.feed.alarms[self._seen_alarms :]:
             self._show_alarm(at, alarm, state)
         self._seen_alarms = len(self.feed.alarms)
+        self._update_warnings(state)
+
+    def _update_warnings(self, state: BenchState) -> None:
+        """The alerts on disk, and what the siren does and proves."""
+        view = self.view
+        began_s = time.time() - view.elapsed_s
+        files = self._alerts.files
+        view.alerts, view.alerts_good = len(files), sum(one.is_good for one in files)
+        for index, one in enumerate(files[self._seen_alerts :], self._seen_alerts):
+            before = files[index - 1].stages if index else {}
+            late: list[float] = []
+            for crossing in state.crossings:
+                stages = before.get(crossing.device, 0), one.stages.get(crossing.device, 0)
+                if stages[0] < crossing.stage <= stages[1]:
+                    late.append(max(0.0, one.written_s - crossing.wall_s))
+            verdict = "verified" if one.is_good else "NOT GOOD"
+            text = f"{one.msg_type} signed, {verdict}: {one.headline}"
+            at_s = one.written_s - began_s
+            view.alarms.append(
+                AlarmView(at_s, one.path.name, "cap", text, min(late, default=None), "cap")
+            )
+        self._seen_alerts = len(files)
+        for number, edge in enumerate(state.relays[self._seen_relays :], self._seen_relays):
+            if not edge.is_on or (number and edge.wall_s - state.relays[number - 1].wall_s < 15):
+                continue  # a pause between two tones
+            latency: float | None = None
+            for crossing in state.crossings:
+                if crossing.device == view.gauge and crossing.stage == SIREN_LEVEL:
+                    latency = edge.wall_s - crossing.wall_s
+            what = f"sounds for {STAGES[SIREN_LEVEL].upper()} at {view.gauge}"
+            view.alarms.append(
+                AlarmView(edge.wall_s - began_s, edge.device, "siren", what, latency, "siren")
+            )
+        self._seen_relays = len(state.relays)
+        for name, device in view.devices.items():
+            if device.kind == "siren":
+                is_on = bool(state.relays) and time.time() - state.relays[-1].wall_s < 5
+                device.stage = "SOUNDS" if is_on else "silent"
+                self._update_proof(name, device)
+
+    def _update_proof(self, name: str, device: DeviceView) -> None:
+        """What the siren said of its own sound, as the city decoded it."""
+        for item in self.feed.readings.get((name, "event"), {}).values():
+            values = item["values"]
+            if values.get("proof") == _PROOF_CURRENT:
+                amperes = int(values.get("current_ma", 0)) / 1000
+                self.view.proof = f"its amplifier drew {amperes:.1f} A in the tones"
+                device.latest = f"proved, {amperes:.1f} A"
 
     def _update_device(self, name: str, device: DeviceView) -> None:
         sequences = self.feed.sequences(name, ("flood", "track", "geolux_lx80"))
@@ -351,10 +423,11 @@ class Demo:
 
     def _show_alarm(self, at: float, alarm: dict[str, Any], state: BenchState) -> None:
         device, level = str(alarm["device"]), int(alarm["level"])
-        if device in self.view.devices and alarm.get("alarm_kind", "stage") == "stage":
+        is_stage = alarm.get("alarm_kind", "stage") == "stage"
+        if device in self.view.devices and is_stage:
             self.view.devices[device].stage = STAGES[level]
         latency: float | None = None
-        if alarm["event"] in ("raised", "escalated"):
+        if is_stage and alarm["event"] in ("raised", "escalated"):
             for crossing in state.crossings:
                 if crossing.device == device and crossing.stage == level:
                     latency = max(0.0, at - crossing.wall_s)
@@ -363,7 +436,7 @@ class Demo:
         text = str(alarm["event"])
         if isinstance(level_mm, int):
             text += f" at {level_mm / 1000:.2f} m"
-        if alarm.get("alarm_kind", "stage") != "stage":
+        if not is_stage:
             text = str(alarm.get("text_en", ""))
         self.view.alarms.append(AlarmView(at - began, device, STAGES[level], text, latency))
 
@@ -373,6 +446,8 @@ class Demo:
         """Whether the city has every device's readings without gap, gauges' past the cut."""
         for name, device in self.view.devices.items():
             newest = self.feed.newest.get(name)
+            if device.kind == "siren":
+                continue  # it speaks when it has sounded
             if newest is None or device.sent != device.delivered:
                 return False
             # A boat is silent while the shore's reckoning of it is right.
@@ -386,6 +461,8 @@ class Demo:
         for node in self._bench.nodes:
             name = node.spec.name
             device = self.view.devices[name]
+            if device.kind == "siren":
+                continue  # events, no log of readings
             log = self._read_log(
                 name, node.firmware.flash.read(0, node.firmware.flash.sectors * 4096)
             )

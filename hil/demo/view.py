@@ -11,7 +11,7 @@ class DeviceView:
     """One device as the city and the simulator see it."""
 
     name: str
-    kind: str  # "flood", "vessel" or "modbus"
+    kind: str  # "flood", "vessel", "modbus" or "siren"
     what: str = ""  # one phrase: where it hangs, over which link it reports
     stage: str = "normal"
     latest: str = ""  # the newest value that reached the city, worded
@@ -23,13 +23,14 @@ class DeviceView:
 
 @dataclass
 class AlarmView:
-    """An alarm as the city received it."""
+    """An alarm as the city received it, or what warns people."""
 
     at_s: float  # seconds since the storm began
     device: str
     stage: str
     text: str
-    latency_s: float | None  # from the true crossing to the city; None when it was no crossing
+    latency_s: float | None  # from the true crossing; None when it was no crossing
+    kind: str = "alarm"  # "alarm" in the city, "siren" at its relay, "cap" as a file
 
 
 @dataclass
@@ -54,6 +55,9 @@ class DemoView:
     batch_bytes: int = 0
     radio_bytes: int = 0  # of all data frames of the nodes, as transmitted
     broker: str = ""
+    alerts: int = 0  # CAP files
+    alerts_good: int = 0  # of them signed by the pinned key and whole
+    proof: str = ""  # that the siren sounded, as the city was told; "" before
     frames_heard: int = 0  # intact at the concentrator, from all nodes
 
     @property
