@@ -75,7 +75,9 @@ def _lines(db: sqlite3.Connection) -> list[Line]:
     waiting: dict[tuple[int, int], int] = {
         (stream, day): count
         for stream, day, count in db.execute(
-            "SELECT stream, time_ms / ?, count(*) FROM reading WHERE pending != 0 GROUP BY 1, 2",
+            # By itself SQLite would go through the whole table in the order of the groups.
+            "SELECT stream, time_ms / ?, count(*) FROM reading INDEXED BY reading_pending"
+            " WHERE pending != 0 GROUP BY 1, 2",
             (DAY_MS,),
         )
     }
