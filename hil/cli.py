@@ -10,6 +10,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from hil.bench import Bench
+from hil.board.bench import BenchFile, load_bench
+from hil.board.link import BoardError
 from hil.demo.command import demo
 from hil.emulator.chip import EmulatorError
 from hil.report import html, junit, load_results, save
@@ -92,6 +94,12 @@ def words() -> None:
     type=click.Path(dir_okay=False, path_type=Path),
     help="MicroPython for RPI_PICO, for --target emulator. [default: $TUKAD_UF2]",
 )
+@click.option("--port", help="Serial port of the board, for --target board without instruments.")
+@click.option(
+    "--bench",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="What is wired, for --target board (docs/bench-wiring.md).",
+)
 def run_(
     scenarios: tuple[str, ...],
     target: str,
@@ -101,20 +109,32 @@ def run_(
     trace: bool,
     realtime: bool,
     uf2: Path | None,
+    port: str | None,
+    bench: Path | None,
 ) -> None:
     """Run scenarios (files, or names of `tukad hil list`; "all" for every one) and judge them."""
     names = [str(path) for path in available()] if scenarios == ("all",) else list(scenarios)
     loaded = [_load(name) for name in names]
+    wired = _wired(port, bench)
     failed = 0
     console = Console()
     for scenario in loaded:
         for number in range(seed, seed + seeds):
-            result = _play(console, scenario, target, number, out, trace, realtime, uf2)
+            result = _play(console, scenario, target, number, out, trace, realtime, uf2, wired)
             save(result, out)
             _show(console, result)
             failed += not result.held
     if failed:
         sys.exit(1)
+
+
+def _wired(port: str | None, bench: Path | None) -> BenchFile | None:
+    try:
+        if bench:
+            return load_bench(bench)
+    except BoardError as error:
+        raise ScenarioFailure(str(error)) from None
+    return BenchFile(port=port) if port else None
 
 
 def _play(
@@ -126,6 +146,7 @@ def _play(
     trace: bool,
     realtime: bool,
     uf2: Path | None,
+    bench: BenchFile | None,
 ) -> Result:
     out.mkdir(parents=True, exist_ok=True)
     bar = Progress(
@@ -150,8 +171,9 @@ def _play(
                 on_progress=lambda s: bar.update(task, completed=s),
                 realtime=realtime,
                 uf2=uf2,
+                bench=bench,
             )
-    except (FileNotFoundError, EmulatorError) as error:
+    except (FileNotFoundError, EmulatorError, BoardError) as error:
         raise click.ClickException(str(error)) from None
     finally:
         if file:
@@ -168,6 +190,8 @@ def _show(console: Console, result: Result) -> None:
     for v in result.verdicts:
         sign = "[green]+[/]" if v.held else "[red]-[/]"
         console.print(f"  {sign} {v.what:<13} {v.node:<18} {v.found}", highlight=False)
+    for skipped in result.skipped:
+        console.print(f"  [yellow]o[/] skipped: {skipped}", highlight=False)
     if not result.held:
         console.print(f"  repeat: {result.again}", highlight=False)
 

@@ -42,8 +42,9 @@ def junit(results: list[Result]) -> str:
             root,
             "testsuite",
             name=f"{result.name}@{result.target}",
-            tests=str(len(result.verdicts)),
+            tests=str(len(result.verdicts) + len(result.skipped)),
             failures=str(failed),
+            skipped=str(len(result.skipped)),
             time=f"{result.wall_s:.3f}",
         )
         for verdict in result.verdicts:
@@ -56,6 +57,10 @@ def junit(results: list[Result]) -> str:
             if not verdict.held:
                 failure = ET.SubElement(case, "failure", message=verdict.found)
                 failure.text = f"{verdict.found}\nrepeat: {result.again}"
+        for text in result.skipped:
+            name, _, reason = text.partition(": ")
+            case = ET.SubElement(suite, "testcase", classname=f"hil.{result.name}", name=name)
+            ET.SubElement(case, "skipped", message=reason)
     ET.indent(root)
     return ET.tostring(root, encoding="unicode", xml_declaration=True)
 
@@ -104,6 +109,7 @@ def _scenario(result: Result) -> str:
         f"<p class=soft>{_duration(result.duration_s)} of simulated time in {result.wall_s:.1f} s",
         f" ({speed:,.0f} times real time), seed {result.seed}, trace {result.digest[:12]}</p>",
         f"<p>To repeat it: <code>{_e(result.again)}</code></p>",
+        *(f"<p>skipped: {_e(text)}</p>" for text in result.skipped),
         "<table><tr><th>must hold<th>node<th>found<th></tr>",
     ]
     for v in sorted(result.verdicts, key=lambda v: v.held):

@@ -1,7 +1,7 @@
 """Runs a scenario on a target and keeps what a report needs.
 
 Public: `run`, `Result`, `TARGETS`: "unix", MicroPython processes in virtual time; "emulator", a
-MicroPython UF2 on emulated RP2040s, in virtual time too.
+MicroPython UF2 on emulated RP2040s, in virtual time too; "board", a board on USB in real time.
 """
 
 import time
@@ -10,12 +10,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hil.actions import schedule
+from hil.board.bench import BenchFile
+from hil.board.link import BoardError
+from hil.board.target import play
 from hil.emulator.node import usable_uf2
 from hil.expectations import Verdict, check, duty_percent
 from hil.scenario import Scenario
 from hil.world import EPOCH_S, World
 
-TARGETS = ("unix", "emulator")
+TARGETS = ("unix", "emulator", "board")
 
 
 @dataclass(kw_only=True)
@@ -58,6 +61,7 @@ class Result:
     events: list[tuple[float, str]]
     lost: dict[str, int]
     faults: list[str]
+    skipped: list[str] = field(default_factory=list[str])  # with reasons; on a board only
 
     @property
     def held(self) -> bool:
@@ -80,14 +84,18 @@ def run(
     on_progress: Callable[[float], object] | None = None,
     realtime: bool = False,
     uf2: Path | None = None,
+    bench: BenchFile | None = None,
 ) -> Result:
     """Play a scenario; every process it started has ended when this returns or raises.
 
     `realtime` holds it back to the wall clock, to watch it or to attach something to a node.
     `uf2` is the MicroPython of the emulator (else TUKAD_UF2); raises EmulatorError without one.
+    `bench` names the board and its instruments; raises BoardError without one on "board".
     """
     if target not in TARGETS:
         raise ValueError(f"no target {target}; there are: {', '.join(TARGETS)}")
+    if target == "board":
+        return _on_board(scenario, bench, seed, log_dir, on_progress)
     if target == "emulator":
         uf2 = usable_uf2(scenario, uf2)
     start = time.monotonic()
@@ -119,6 +127,41 @@ def run(
         ],
         lost=dict(world.medium.lost),
         faults=[f"{t / 1e6:.3f} s {who}: {what}" for t, who, what in world.sim.faults[:50]],
+    )
+
+
+def _on_board(
+    scenario: Scenario,
+    bench: BenchFile | None,
+    seed: int,
+    log_dir: Path | None,
+    on_progress: Callable[[float], object] | None,
+) -> Result:
+    if bench is None:
+        raise BoardError(
+            "no board: give --port /dev/ttyACM0, or --bench bench.toml with the instruments"
+            " that are wired (docs/bench-wiring.md)"
+        )
+    played = play(scenario, bench, seed=seed, on_progress=on_progress)
+    if log_dir:
+        log_dir.mkdir(parents=True, exist_ok=True)
+        (log_dir / "board.log").write_text("".join(line + "\n" for line in played.lines))
+    return Result(
+        name=scenario.name,
+        title=scenario.title,
+        about=scenario.about,
+        target="board",
+        seed=seed,
+        duration_s=scenario.duration_s,
+        wall_s=played.wall_s,
+        digest="",  # a real board is never the same twice
+        stages_mm=scenario.stages_mm,
+        verdicts=played.verdicts,
+        nodes=[],
+        events=[],
+        lost={},
+        faults=[],
+        skipped=played.skipped,
     )
 
 

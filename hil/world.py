@@ -1,7 +1,8 @@
 """A scenario's world in virtual time: nodes, network, and everything that was seen.
 
-Public: `World`, `Seen`. The network server is the independent one of `sim.network`; application
-payloads are read with `protocols.payload`, as the gateway reads them.
+Public: `World`, `Seen`, `river_of`, `gauge_of`, `WAYPOINTS`. The network server is the independent
+one of `sim.network`; application payloads are read with `protocols.payload`, as the gateway reads
+them.
 """
 
 import math
@@ -30,7 +31,7 @@ from sim.world.runoff import TUKAD_MATI, stage_from_rain
 from sim.world.sea import Track
 
 EPOCH_S = 1_757_412_000.0  # 2025-09-09 18:00 WITA (10:00 UTC)
-_WAYPOINTS = ((-8.7445, 115.2115), (-8.7520, 115.2230), (-8.7600, 115.2320), (-8.7550, 115.2400))
+WAYPOINTS = ((-8.7445, 115.2115), (-8.7520, 115.2230), (-8.7600, 115.2320), (-8.7550, 115.2400))
 
 
 @dataclass
@@ -52,6 +53,39 @@ class Seen:
     pressed_us: list[int] = field(default_factory=list[int])
     airtime: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])  # us, length
     heard: int = 0
+
+
+def river_of(scenario: Scenario) -> Callable[[float], float]:
+    """The water of a scenario, mm over the series' seconds."""
+    river = scenario.river
+    if river == "golden":
+        return golden_stage()
+    if river == "runoff":
+        return stage_from_rain(TUKAD_MATI, golden_rain(), 30 * 3600)
+    if river == "calm":
+        return Series([(0.0, 120.0), (3600.0, 120.0)])
+    return from_csv(scenario.path.parent / river, "level_mm")
+
+
+def _gauge(
+    scenario: Scenario,
+    series: Callable[[float], float],
+    entry: NodeEntry | None,
+    now_s: Callable[[], float],
+) -> Gauge:
+    return Gauge(
+        series,
+        now_s,
+        speed=scenario.river_speed,
+        start_s=scenario.river_from_h * 3600,
+        lag_s=entry.lag_s if entry else 0.0,
+        scale=entry.scale if entry else 1.0,
+    )
+
+
+def gauge_of(scenario: Scenario, entry: NodeEntry, now_s: Callable[[], float]) -> Gauge:
+    """The water at a node of a scenario, over the caller's clock."""
+    return _gauge(scenario, river_of(scenario), entry, now_s)
 
 
 class World:
@@ -85,7 +119,7 @@ class World:
         self.gaps: dict[str, GapAsker] = {}
         self.batteries: dict[str, Battery] = {}
         self._charged_calls: dict[str, int] = {}
-        self._stage = self._river()
+        self._stage = river_of(scenario)
         self._log_dir = log_dir
         if log_dir:
             log_dir.mkdir(parents=True, exist_ok=True)
@@ -94,29 +128,12 @@ class World:
                 self._add(name, entry, i)
         self.sim.after(0, self._watch, 0)
 
-    def _river(self) -> Callable[[float], float]:
-        river = self.scenario.river
-        if river == "golden":
-            return golden_stage()
-        if river == "runoff":
-            return stage_from_rain(TUKAD_MATI, golden_rain(), 30 * 3600)
-        if river == "calm":
-            return Series([(0.0, 120.0), (3600.0, 120.0)])
-        return from_csv(self.scenario.path.parent / river, "level_mm")
-
     def now_s(self) -> float:
         """Simulation time in seconds."""
         return self.sim.now_us / 1e6
 
     def _gauge(self, series: Callable[[float], float], entry: NodeEntry | None) -> Gauge:
-        return Gauge(
-            series,
-            self.now_s,
-            speed=self.scenario.river_speed,
-            start_s=self.scenario.river_from_h * 3600,
-            lag_s=entry.lag_s if entry else 0.0,
-            scale=entry.scale if entry else 1.0,
-        )
+        return _gauge(self.scenario, series, entry, self.now_s)
 
     def _add(self, name: str, entry: NodeEntry, i: int) -> None:
         rng = self.sim.rng("place/" + name)
@@ -135,7 +152,7 @@ class World:
             settings=settings,
         )
         is_flood = entry.role == "flood"
-        track = Track(_WAYPOINTS, self.now_s, speed_mps=entry.speed_mps)
+        track = Track(WAYPOINTS, self.now_s, speed_mps=entry.speed_mps)
         # Ticks begin anywhere, one node in two shortly before they wrap.
         ticks = (1 << 30) * 1000 - rng.randrange(600) * SECOND if i % 2 else rng.getrandbits(40)
         node = Node(
