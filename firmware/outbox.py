@@ -6,8 +6,9 @@ from protocols.ticks import ticks_add, ticks_diff
 
 MESSAGES_MAX = const(6)
 # Frames are lost to a collision, or to a burst of interference. The first repetition goes at once,
-# on another channel and a little apart from whoever collided with us; two follow within a dozen
-# seconds, for a burst lasts about six; then later and later.
+# on another channel than whoever collided with us: in a gap, however short, the LoRaWAN device would
+# ask for its link, and the alarm wait for those windows. Two follow within a dozen seconds, for a
+# burst lasts about six, a little apart from others; then later and later.
 _APART_MS = const(255)  # four frames of an alarm at SF7
 _SECOND_MS = const(1000)
 _THIRD_MS = const(4000)
@@ -65,7 +66,7 @@ class Outbox:
         if not done and message.sent < message.tries:
             apart_ms = (now_ms ^ now_ms >> 9) & _APART_MS
             if message.sent == 1:
-                delay_ms = apart_ms
+                delay_ms = 0
             elif message.sent == 2:
                 delay_ms = _SECOND_MS + apart_ms
             elif message.sent == 3:

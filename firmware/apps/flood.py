@@ -52,6 +52,7 @@ _ALARM_REPORT_S = const(15)  # or than this from siaga on; the duty cycle may sa
 _HELD_REPORT_S = const(120)  # or than this while the next stage is about to be reached:
 _ABOUT_MM = const(20)  # so near,
 _ABOUT_S = const(30)  # or so soon
+_ALARM_MS = const(6000)  # no frame between an alarm's first copies: its windows would hold them up
 _REPORT_NOW_S = const(100_000)  # so long ago that a frame is due
 _NOISY_MAD_MM = const(50)
 _RAIN_UM = const(5000)  # in ten minutes: counts like a rise
@@ -105,6 +106,8 @@ class FloodApp(App):
         self._is_heard = True  # the last reading was one
         self._has_news = False
         self._reported_s = -_REPORT_NOW_S  # uptime of the last frame
+        self._alarm = -1  # number of the last alarm, until it was heard, and when it was made
+        self._alarm_ms = now_ms
         self._sensed = 0  # the stage by the sensor alone
         self._backfill = Backfill(log, node.counters, self._is_idle, FloodScratch())
         self._boot = node.counters.boots & 0xFFFF
@@ -312,7 +315,8 @@ class FloodApp(App):
         rate = self._rate.mm_per_hour
         node = self.node
         node.events.note(node.clock.uptime_s, ev.STAGE, stage)
-        node.post_event(
+        self._alarm_ms = now_ms
+        self._alarm = node.post_event(
             EVENT_STAGE,
             {
                 "stage": stage,
@@ -350,7 +354,15 @@ class FloodApp(App):
     # --- sending --------------------------------------------------------------------------------
 
     def wants_to_send(self, now_ms: int) -> bool:
+        if self._alarm >= 0 and ticks_diff(now_ms, self._alarm_ms) < _ALARM_MS:
+            return False
+        self._alarm = -1
         return self._is_news_due() or self._backfill.is_ready(now_ms)
+
+    def delivered(self, port: int, tag: int, is_acknowledged: bool, now_ms: int) -> None:
+        """The alarm is through, or given up: frames may go again."""
+        if port == ports.PORT_EVENT and tag == self._alarm:
+            self._alarm = -1
 
     def _is_news_due(self) -> bool:
         since_s = self.node.clock.uptime_s - self._reported_s

@@ -61,6 +61,7 @@ _WATER_MS = const(5000)
 _SOS_REPORT_S = const(60)
 _NO_FIX_S = const(900)
 _DOUBT_S = const(100)  # the check believes three fixes in a row: so a lie must last for 5 minutes
+_STILL_DKN = const(10)  # faster than a knot it may be leaving: the receiver stays on
 _TRIES = const(60_000)  # a call for help does not give up
 
 _STEP_PATTERNS = {
@@ -120,6 +121,7 @@ class TrackerApp(App):
         self._button = None if button is None else Hold(button)
         self._water = None if water is None else Hold(water)
         self._profile = settings.text("profile")
+        self._rest_s = settings.integer("gnss_rest_s")
         self._fix_s = max(_SLOT_S, settings.integer("fix_s") // _SLOT_S * _SLOT_S)
         self._contract_record = Record(files, "contract")
         self._contract = Contract(settings.integer("error_m"))
@@ -181,7 +183,7 @@ class TrackerApp(App):
 
     @property
     def is_active(self) -> bool:
-        return True  # the receiver talks all the time
+        return not self._gnss.is_resting  # awake it talks all the time
 
     @property
     def holds_signals(self) -> bool:
@@ -240,6 +242,8 @@ class TrackerApp(App):
         if due or fix.time_s - self._point_s >= point_s:
             self._add_point(now_ms)
         self._has_news = self._has_news or due
+        if self._rest_s and resting and not changed and (fix.sog_dkn or 0) <= _STILL_DKN:
+            self._gnss.rest(self._rest_s * 1000, now_ms)
 
     def _error_m(self) -> int:
         error_m = self._contract.error_m
@@ -297,6 +301,7 @@ class TrackerApp(App):
 
     def _alarm(self, kind: int, state: int, now_ms: int) -> None:
         self.alarm = state
+        self._gnss.wake()
         self._alarm_step = 0
         self._alarm_event = self._node.post_event(
             kind, self._position(), now_ms, _TRIES, self._is_drill()

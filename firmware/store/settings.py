@@ -66,6 +66,7 @@ INTEGERS = (
     ("error_m", 100, 10, 5000),  # the map is never wrong by more
     ("heartbeat_s", 900, 60, 86_400),
     ("fix_s", 10, 1, 3600),
+    ("gnss_rest_s", 0, 0, 900),
     # Siren.
     ("siren_max_s", 180, 5, 900),
     ("siren_ma", 0, 0, 10_000),  # what a tone draws when all is well; 0: not known

@@ -3,6 +3,7 @@
 from firmware.apps.fences import FENCES_MAX, Fences
 from firmware.apps.motion import Contract, Motion, pack_position, unpack_position
 from firmware.drivers.gnss import Gnss
+from protocols.gnss import ubx
 from protocols.payload.track import STATE_ANCHORED, STATE_MOORED, STATE_UNDER_WAY
 from tests.firmware.device.fakes import FlashFake
 
@@ -127,3 +128,51 @@ def test_the_receiver_gives_each_fix_once_whatever_the_chunks():
             while gnss.step(now):
                 fixes.append((gnss.fix.lat_e5, gnss.fix.lon_e5, gnss.fix.sog_dkn))
         assert fixes == [(-875_000, 11_522_000, 78)] * 3, (chunk, fixes)
+
+
+class Receiver:
+    """A receiver's UART: it sleeps by RXM-PMREQ, or not."""
+
+    def __init__(self, obeys):
+        self.obeys = obeys
+        self.written = []
+        self.waiting = b""
+
+    def write(self, data):
+        self.written.append(bytes(data))
+
+    def any(self):
+        return len(self.waiting)
+
+    def readinto(self, buf, count):
+        piece = self.waiting[:count]
+        buf[: len(piece)] = piece
+        self.waiting = self.waiting[count:]
+        return len(piece)
+
+
+def test_a_receiver_rests_is_woken_and_one_that_talks_on_is_left_alone():
+    uart = Receiver(True)
+    gnss = Gnss(uart)
+    gnss.rest(60_000, 1000)
+    assert gnss.is_resting and uart.written == [ubx.sleep(60_000)]
+    uart.waiting = b"$GN"  # its last words
+    gnss.step(1800)
+    assert gnss.is_resting and gnss.refusals == 0
+    gnss.rest(60_000, 2000)
+    assert len(uart.written) == 1  # it sleeps already
+    assert gnss.wait_ms(5000) == 56_000
+    gnss.step(61_001)
+    assert not gnss.is_resting and gnss.wait_ms(61_001) == 300
+    gnss.wake()
+    assert len(uart.written) == 1  # awake by itself
+    gnss.rest(60_000, 70_000)
+    gnss.wake()
+    assert uart.written[-1] == b"\xff" and not gnss.is_resting
+    for attempt in range(5):
+        start_ms = 200_000 + 100_000 * attempt
+        gnss.rest(60_000, start_ms)
+        uart.waiting = b"$GNRMC,"
+        gnss.step(start_ms + 3000)
+        assert not gnss.is_resting
+    assert gnss.refusals == 3 and len(uart.written) == 6
