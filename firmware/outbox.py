@@ -6,9 +6,8 @@ from protocols.ticks import ticks_add, ticks_diff
 
 MESSAGES_MAX = const(6)
 # Frames are lost to a collision, or to a burst of interference. The first repetition goes at once,
-# on another channel than whoever collided with us: in a gap, however short, the LoRaWAN device would
-# ask for its link, and the alarm wait for those windows. Two follow within a dozen seconds, for a
-# burst lasts about six, a little apart from others; then later and later.
+# on another channel than whoever collided with us, for people wait. Two follow within a dozen
+# seconds, as a burst lasts about six, a little apart from others; then later and later.
 _APART_MS = const(255)  # four frames of an alarm at SF7
 _SECOND_MS = const(1000)
 _THIRD_MS = const(4000)

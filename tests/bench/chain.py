@@ -62,6 +62,7 @@ STEPS = (
     "lost copies of the event",
     "airtime of the event",
     "server and waiting for the air",
+    "lost orders to the siren",
     "class C airtime to relay",
     "crossing to relay",
 )
@@ -477,11 +478,12 @@ class Run:
                     if on is None or on > crossing + LATE_S * SECOND:
                         silent += 1
                         continue
-                    order = max((t for t in orders if t < on), default=crossing)
+                    last_order = max((t for t in orders if t < on), default=crossing)
+                    order = min((t for t in orders if after < t), default=crossing)
                     arrived = max((t for t in heard.get(node, ()) if t < order), default=crossing)
                     tries = [t for t in begun.get(node, ()) if after < t < arrived]
                     first, last = min(tries, default=crossing), max(tries, default=crossing)
-                    parts = [crossing, first, last, arrived, order, on]
+                    parts = [crossing, first, last, arrived, order, last_order, on]
                     row = [(b - a) / 1e6 for a, b in itertools.pairwise(parts)]
                     rows.append([*row, (on - crossing) / 1e6])
         return rows, silent
