@@ -198,6 +198,8 @@ def _network(files: Files, settings: Settings, board: Board) -> Network:
     # Eleven commands open a window: 1 ms in the simulator, some 4 ms of a Pico's Python (20 times
     # GetStatus took 2.4 ms on an emulated one).
     wishes.wake_up_ms = 4
+    wishes.sub_band = settings.integer("sub_band")
+    wishes.strict_join_nonce = settings.integer("strict_join_nonce") == 1
     wishes.class_c = settings.text("role") in ("siren", "cabinet")
     device = Device(plan, Aes, Record(files, "lorawan"), entropy, keys, wishes)
     return Network(device, hardware.radio(board), plan.freq_min_hz, plan.freq_max_hz)

@@ -16,6 +16,7 @@ import json
 
 from firmware.store.files import Files
 from firmware.store.record import Record
+from protocols.lorawan.regions import NAMES
 
 NEW_FILE = "settings.new"
 ROLES = ("flood", "tracker", "siren", "cabinet")
@@ -25,7 +26,7 @@ TEXTS = (
     ("role", None, ROLES),
     ("board", None, ()),
     ("name", "", ()),
-    ("region", "AS923-2", ()),
+    ("region", "AS923-2", NAMES),
     ("sensor_profile", "geolux-lx80", ()),
     ("second_profile", "", ()),  # empty: one sensor only
     ("sensor_parity", "E", ("N", "E", "O")),
@@ -38,6 +39,9 @@ KEYS = (("dev_eui", 8), ("join_eui", 8), ("app_key", 16))
 INTEGERS = (
     # What a downlink may change later; `config_version` is echoed in status frames.
     ("config_version", 1, 0, 255),
+    # Radio: one of eight groups of channels (AU915, US915; 0: all); whether a JoinNonce must rise.
+    ("sub_band", 0, 0, 8),
+    ("strict_join_nonce", 1, 0, 1),
     # Flood: the sensor and where it hangs.
     ("sensor_address", 1, 1, 255),
     ("sensor_baud", 9600, 1200, 115_200),
@@ -135,6 +139,9 @@ def parse(line: bytes) -> Settings:
         settings.lists[key] = found
     for key in rest:
         raise SettingsError("%s is not a setting" % key)
+    place = settings.texts["region"]
+    if settings.integers["sub_band"] and place not in ("AU915", "US915"):
+        raise SettingsError("sub_band: there are none in %s, leave it 0" % place)
     return settings
 
 

@@ -164,6 +164,12 @@ def test_wrong_settings_name_key_and_value():
     assert refusal(b"{") == "not JSON"
     assert refusal(b"{}") == "role is missing"
     assert "burst_count" in refusal(line(burst_count=True))
+    assert "region = AS923: expected one of AS923-1" in refusal(line(region="AS923"))
+    assert refusal(line(region="AU915", sub_band=2)) is None
+    assert refusal(line(sub_band=2)) == "sub_band: there are none in AS923-2, leave it 0"
+    assert refusal(line(strict_join_nonce=2)) == (
+        "strict_join_nonce = 2: expected a whole number, 0..1"
+    )
 
 
 def test_unwrap_wants_the_crc():
