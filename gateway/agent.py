@@ -10,7 +10,9 @@ import json
 import logging
 import os
 import sqlite3
+import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from gateway.acts.catalogue import open_acts
@@ -460,7 +462,7 @@ def problems(loaded: Loaded, folder: Path) -> list[str]:
     parent = next(path for path in (folder, *folder.parents) if path.exists())
     if not os.access(parent, os.W_OK):
         found.append(f"gateway.data_dir = {folder}: cannot be written by this user")
-    found += _cap_problems(settings)
+    found += _act_problems(loaded)
     for bus in settings.modbus:
         if bus.port.startswith("/") and not Path(bus.port).exists():
             found.append(
@@ -470,21 +472,32 @@ def problems(loaded: Loaded, folder: Path) -> list[str]:
     return found
 
 
-def _cap_problems(settings: Settings) -> list[str]:
-    """What is wrong with the key and the secrets of [cap]; loaded only where it is used."""
-    if settings.cap is None:
-        return []
-    from gateway.acts.cap.signing import Signer
-    from gateway.acts.cap.webhook import Credentials
-
-    found: list[str] = []
-    try:
-        Signer.load(settings.cap.key_file, settings.cap.certificate)
-        for receiver in settings.cap.receiver:
-            Credentials(receiver)
-    except ConfigError as error:
-        found.append(str(error))
-    return found
+def _act_problems(loaded: Loaded) -> list[str]:
+    """What the acts say to this configuration: made as at a start, on a ledger of their own."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        settings = replace(
+            loaded.settings, gateway=replace(loaded.settings.gateway, data_dir=folder)
+        )
+        ledger = Ledger(folder, settings.ledger, sinks_of(settings))
+        try:
+            ledger.open()
+            context = Context(
+                settings=settings,
+                file=loaded.file,
+                ledger=ledger,
+                clock=WallClock(),
+                messages=Messages(settings.gateway.site),
+                service=None,
+                faults=tuple,
+                raise_alarms=lambda _: None,
+            )
+            open_acts(context)
+        except (ConfigError, OSError, sqlite3.Error) as error:
+            return [str(error)]
+        finally:
+            ledger.close()
+    return []
 
 
 __all__ = ["Agent", "ConfigError", "StartError", "problems"]
