@@ -10,6 +10,7 @@ from hil.scenario import EventEntry
 from hil.unix_target import UnixNode
 from hil.world import World
 from sim.kernel import SECOND
+from sim.radio.floodnet import burst_loss
 from sim.radio.medium import BurstLoss
 
 _BURST_BAD_S = 120.0
@@ -213,6 +214,12 @@ def _burst_loss(world: World, node: Node, event: EventEntry) -> Undo:
     return lambda: world.medium.bursts.pop(link, None)
 
 
+def _street_loss(world: World, node: Node, event: EventEntry) -> Undo:
+    link = frozenset((node.chip.name, world.gateway.name))
+    world.medium.bursts[link] = burst_loss(str(event.value))
+    return lambda: world.medium.bursts.pop(link, None)
+
+
 def _antenna_lost(_: World, node: Node, event: EventEntry) -> Undo:
     before = node.chip.gain_dbi
     node.chip.gain_dbi = before - float(event.value)
@@ -251,6 +258,7 @@ _NODE: dict[str, Callable[[World, Node, EventEntry], Undo]] = {
     "gnss_outage": _gnss_outage,
     "gnss_jump": _gnss_jump,
     "burst_loss": _burst_loss,
+    "street_loss": _street_loss,
     "antenna_lost": _antenna_lost,
     "downlink": _downlink,
 }

@@ -16,6 +16,7 @@ from typing import Any, cast
 
 from sim.chips.level_sensors import FAULTS, KINDS
 from sim.chips.siren_amp import AMP_FAULTS
+from sim.radio.floodnet import STREETS
 from sim.world.river import STAGES_MM
 
 FOLDER = Path(__file__).with_name("scenarios")
@@ -43,6 +44,7 @@ ACTIONS: dict[str, tuple[bool, tuple[str, str] | None]] = {
     "gnss_outage": (True, None),
     "gnss_jump": (True, ("number", "metres to the north")),
     "burst_loss": (True, ("number", "share of time the link is bad, 0..1; spells of 2 min")),
+    "street_loss": (True, ("text", "loss as of a FloodNet sensor: " + ", ".join(STREETS))),
     "antenna_lost": (True, ("number", "dB less from now on")),
     "gateway_down": (False, None),
     "network_down": (False, None),
@@ -340,6 +342,8 @@ def _event(path: Path, i: int, value: Any, names: set[str]) -> EventEntry:
     )
     if do == "sensor_fault" and event.value not in FAULTS:
         raise table.fail("value", f"{event.value!r} is none of {', '.join(FAULTS)}")
+    if do == "street_loss" and event.value not in STREETS:
+        raise table.fail("value", f"{event.value!r} is none of {', '.join(STREETS)}")
     if do == "siren_fault" and event.value not in AMP_FAULTS:
         raise table.fail("value", f"{event.value!r} is none of {', '.join(AMP_FAULTS)}")
     table.end()
