@@ -9,6 +9,8 @@ import re
 from functools import cache
 from pathlib import Path
 
+import pytest
+
 from gateway.device.flash import manifest_of
 from gateway.device.release import compile_tree, load_key, new_key, pack, sign
 from gateway.lorawan.fragments import DONE, ENDS, REFUSED, Job, Transfer
@@ -110,6 +112,7 @@ def started(log: Path) -> list[str]:
     return re.findall(r"update: (.*)", log.read_text())
 
 
+@pytest.mark.timeout(400)
 def test_a_release_by_cable_then_by_radio_then_a_bad_one_goes_back(tmp_path: Path) -> None:
     key_file = tmp_path / "release.pem"
     public = new_key(key_file)
