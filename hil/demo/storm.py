@@ -366,7 +366,7 @@ class Demo:
                     late.append(max(0.0, one.written_s - crossing.wall_s))
             verdict = "verified" if one.is_good else "NOT GOOD"
             text = f"{one.msg_type} signed, {verdict}: {one.headline}"
-            at_s = one.written_s - began_s
+            at_s = max(0.0, one.written_s - began_s)
             view.alarms.append(
                 AlarmView(at_s, one.path.name, "cap", text, min(late, default=None), "cap")
             )
