@@ -39,12 +39,16 @@ def demo(folder: Path, *options: str) -> subprocess.Popen[str]:
 @pytest.mark.timeout(300)
 def test_a_storm_reaches_the_city_without_loss(tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    with demo(folder, "--seconds", "40", "--nodes", "2", "--broker", "embedded") as process:
+    with demo(folder, "--seconds", "60", "--nodes", "2", "--broker", "embedded") as process:
         out, _ = process.communicate(timeout=240)
     assert process.returncode == 0, out
     assert "storm over: nothing lost" in out, out
     assert "AWAS radar-jembatan" in out, out
     assert "AWAS flood-kumbasari" in out, out
+    assert "SIREN sirene-1 sounds for AWAS at flood-kumbasari" in out, out
+    assert "that the siren sounded" in out, out
+    assert "CAP files verified with the pinned key" in out, out
+    assert "verified: DRILL: AWAS" in out and "NOT GOOD" not in out, out
     assert not left_behind(folder)
 
 
