@@ -260,6 +260,8 @@ class Agent:
             self._supervisor.start({"remote": self.desk.run})
         for source in self._sources():
             self._supervisor.start({source.name: lambda source=source: source.run(self.accept)})
+        if self.backfill is not None:
+            self._supervisor.start({"backfill": self.backfill.run})
         self._supervisor.start(
             {
                 "watchdog": lambda: watchdog(self._is_alive, self.monitor.summary),
