@@ -1,11 +1,13 @@
 """`tukad device`: the technician's commands, on a laptop, over the cable, without a network."""
 
+import hashlib
 import json
+import shlex
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -251,6 +253,22 @@ def _numbers(text: str) -> list[float]:
         return []
 
 
+def _photos(text: str) -> list[tuple[str, str]]:
+    """Name and SHA-256 of each photo that can be read: the certificate is of these pictures."""
+    found: list[tuple[str, str]] = []
+    try:
+        words = shlex.split(text)
+    except ValueError:  # a quote that does not end
+        words = text.split()
+    for word in words:
+        path = Path(word).expanduser()
+        with suppress(OSError):
+            content = path.read_bytes()
+            if content:
+                found.append((path.name, hashlib.sha256(content).hexdigest()))
+    return found
+
+
 def _staff(lang: str, level: Callable[[], int | None]) -> list[tuple[int, int]]:
     """Ask for staff gauge readings, each beside what the device says at that moment."""
     pairs: list[tuple[int, int]] = []
@@ -277,9 +295,14 @@ def _ask(lang: str, checklist: Checklist, found: dict[str, Any], again: Callable
     clock = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime())
     stages = found.get("stages_mm", [])
     question = say(
-        lang, f"step_{step}", dev_eui=found.get("dev_eui", "?"), clock=clock, stages=stages
+        lang,
+        f"step_{step}",
+        dev_eui=found.get("dev_eui", "?"),
+        clock=clock,
+        stages=stages,
+        tilt_deg=found.get("tilt_deg", "-"),
     )
-    if step in ("identity", "clock", "siren_silent"):
+    if step in ("identity", "clock", "beam", "siren_silent"):
         return click.confirm(question)
     text = click.prompt(question, default="", show_default=False)
     if step == "thresholds":
@@ -287,8 +310,12 @@ def _ask(lang: str, checklist: Checklist, found: dict[str, Any], again: Callable
     numbers = _numbers(text)
     if step == "siren_audible":
         return round(numbers[0]) if numbers else 0
+    if step == "tilt":
+        return numbers[0] if numbers else None
     if step == "link":
-        return (round(numbers[0]), round(numbers[1])) if len(numbers) == 2 else (0, 0)
+        return tuple(round(one) for one in numbers) if len(numbers) == 4 else (0, 0, 0, 0)
+    if step == "photo":
+        return _photos(text)
     position, _, visit = text.partition(" ")
     place = _numbers(position)
     return (*place, visit.strip()) if len(place) == 2 else (999, 999, "")

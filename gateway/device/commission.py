@@ -22,14 +22,16 @@ from gateway.device.link import DeviceError
 STAFF_READINGS = 3
 STAFF_SPREAD_MM = 10
 MARGIN_DB = 10
+LINK_FRAMES = 20  # fewer say little: one in twenty lost is 5 %
+TILT_MAX_DEG = 2
 AUDIBLE_DBC = 70
 
 _COMMON = ("identity", "clock", "test")
 STEPS = {
-    "flood": (*_COMMON, "staff", "thresholds", "link", "place"),
-    "siren": (*_COMMON, "thresholds", "siren_silent", "siren_audible", "link", "place"),
-    "tracker": (*_COMMON, "link", "place"),
-    "cabinet": (*_COMMON, "link", "place"),
+    "flood": (*_COMMON, "tilt", "beam", "staff", "thresholds", "link", "place", "photo"),
+    "siren": (*_COMMON, "thresholds", "siren_silent", "siren_audible", "link", "place", "photo"),
+    "tracker": (*_COMMON, "link", "place", "photo"),
+    "cabinet": (*_COMMON, "link", "place", "photo"),
 }
 
 
@@ -85,13 +87,15 @@ class Checklist:
     def answer(self, step: str, value: Any) -> bool:
         """Whether `value` does the present step. By step:
 
-        identity, clock, siren_silent   True or False
+        identity, clock, beam, siren_silent   True or False
+        tilt            degrees of the sensor from the vertical; None: not measured
         test            the verdict's level and reason: a pair of texts
         staff           a list of (staff mm, device mm)
         thresholds      (the three, name of the second person)
         siren_audible   dBC
-        link            (margin dB, gateways)
+        link            (median margin dB, gateways, frames asked, frames answered)
         place           (latitude, longitude, next visit as YYYY-MM-DD)
+        photo           a list of (file name, SHA-256 in hexadecimal digits)
         """
         if step != self.step:
             raise DeviceError(f"the present step is {self.step}, not {step}")
@@ -102,12 +106,17 @@ class Checklist:
 
     def _judge(self, step: str, value: Any) -> tuple[Refusal | None, Any]:
         match step:
-            case "identity" | "clock" | "siren_silent":
+            case "identity" | "clock" | "beam" | "siren_silent":
                 return (None if value is True else Refusal(f"refused_{step}", {})), True
             case "test":
                 level, reason = value
                 is_bad = level not in ("good", "check")
                 return (Refusal("refused_test", {}) if is_bad else None), [level, reason]
+            case "tilt":
+                is_straight = value is not None and 0 <= value <= TILT_MAX_DEG
+                return (
+                    None if is_straight else Refusal("refused_tilt", {"tilt_deg": value})
+                ), value
             case "staff":
                 found = calibrate(value)
                 if isinstance(found, Refusal):
@@ -129,10 +138,20 @@ class Checklist:
                     None if is_loud else Refusal("refused_siren_audible", {"dbc": value})
                 ), value
             case "link":
-                margin, gateways = value
-                done = {"margin_db": margin, "gateways": gateways}
-                is_good = margin >= MARGIN_DB and gateways >= 1
+                margin, gateways, asked, answered = value
+                done = {
+                    "margin_db": margin,
+                    "gateways": gateways,
+                    "asked": asked,
+                    "answered": answered,
+                }
+                if asked < LINK_FRAMES or not 0 <= answered <= asked:
+                    return Refusal("refused_link_few", done), None
+                is_good = margin >= MARGIN_DB and gateways >= 1 and 10 * answered >= 9 * asked
                 return (None if is_good else Refusal("refused_link", done)), done
+            case "photo":
+                photos = [{"file": name, "sha256": digest} for name, digest in value]
+                return (None if photos else Refusal("refused_photo", {})), photos
             case _:
                 return _place(value)
 

@@ -92,9 +92,21 @@ _WORDS = {
         "Siren: audible test, dBC at 30 m (0: not done)",
         "Sirene: uji suara, dBC pada 30 m (0: tidak dilakukan)",
     ),
+    "step_tilt": (
+        "Tilt of the sensor from the vertical, degrees (spirit level; device: {tilt_deg})",
+        "Kemiringan sensor terhadap garis tegak, derajat (waterpas; alat: {tilt_deg})",
+    ),
+    "step_beam": (
+        "Beam: nothing but water below, within a fifth of the height to all sides?",
+        "Berkas: hanya air di bawahnya, seperlima tinggi ke semua sisi?",
+    ),
     "step_link": (
-        "Link check from the gateway: margin in dB, number of gateways (as 12 2)",
-        "Link check dari gateway: margin dB dan jumlah gateway (misalnya 12 2)",
+        "Link check: median margin in dB, gateways, frames asked, frames answered (as 12 2 20 20)",
+        "Link check: median margin dB, gateway, bingkai dikirim, bingkai dijawab (mis. 12 2 20 20)",
+    ),
+    "step_photo": (
+        "Photo files of the place, with spaces between them",
+        "Berkas foto lokasi, dipisah spasi",
     ),
     "step_place": (
         "Position and next visit (as -8.65,115.21 2027-05-01)",
@@ -120,9 +132,27 @@ _WORDS = {
         "the siren was heard with {dbc} dBC; at least 70 are needed",
         "sirene terukur {dbc} dBC; paling sedikit 70",
     ),
+    "refused_tilt": (
+        "tilt {tilt_deg} degrees; measure it, 2 at most, or the echo goes beside the water",
+        "kemiringan {tilt_deg} derajat; ukur, paling banyak 2, atau gema meleset dari air",
+    ),
+    "refused_beam": (
+        "something stands in the beam: move the sensor, or the level is of that",
+        "ada benda di dalam berkas: pindahkan sensor, atau yang terukur benda itu",
+    ),
+    "refused_link_few": (
+        "{asked} frames asked, {answered} answered; at least 20 have to be asked",
+        "{asked} bingkai dikirim, {answered} dijawab; paling sedikit 20 harus dikirim",
+    ),
     "refused_link": (
-        "link margin {margin_db} dB by {gateways} gateways; at least 10 dB by one are needed",
-        "margin {margin_db} dB oleh {gateways} gateway; paling sedikit 10 dB oleh satu",
+        "margin {margin_db} dB by {gateways} gateways, {answered} of {asked} answered;"
+        " needed: 10 dB, one gateway, 9 of 10",
+        "margin {margin_db} dB oleh {gateways} gateway, {answered} dari {asked} dijawab;"
+        " perlu: 10 dB, satu gateway, 9 dari 10",
+    ),
+    "refused_photo": (
+        "no photo; at least one file that can be read",
+        "tidak ada foto; paling sedikit satu berkas yang terbaca",
     ),
     "refused_place": ("position or date cannot be read", "posisi atau tanggal tidak terbaca"),
     "certified": ("certificate {path}", "sertifikat {path}"),

@@ -101,7 +101,8 @@ def answers(role: str) -> list[tuple[str, object]]:
     given: dict[str, object] = {
         "identity": True, "clock": True, "test": ("good", "all_good"), "staff": PAIRS,
         "thresholds": ([500, 1160, 2660], "Wayan"), "siren_silent": True, "siren_audible": 92,
-        "link": (12, 2), "place": (-8.65, 115.21, "2027-05-01"),
+        "tilt": 1.5, "beam": True, "photo": [("bridge.jpg", "ab" * 32)],
+        "link": (12, 2, 20, 19), "place": (-8.65, 115.21, "2027-05-01"),
     }  # fmt: skip
     return [(step, given[step]) for step in STEPS[role]]
 
@@ -127,8 +128,15 @@ def test_every_role_ends_in_done_and_in_order_only(role: str) -> None:
         ("flood", "thresholds", ([1, 2, 3], "  "), "refused_thresholds"),
         ("siren", "siren_silent", False, "refused_siren_silent"),
         ("siren", "siren_audible", 69, "refused_siren_audible"),
-        ("flood", "link", (9, 3), "refused_link"),
-        ("flood", "link", (20, 0), "refused_link"),
+        ("flood", "tilt", 2.5, "refused_tilt"),
+        ("flood", "tilt", None, "refused_tilt"),
+        ("flood", "beam", False, "refused_beam"),
+        ("flood", "photo", [], "refused_photo"),
+        ("flood", "link", (9, 3, 20, 20), "refused_link"),
+        ("flood", "link", (20, 0, 20, 20), "refused_link"),
+        ("flood", "link", (20, 2, 20, 17), "refused_link"),
+        ("flood", "link", (20, 2, 19, 19), "refused_link_few"),
+        ("flood", "link", (20, 2, 20, 21), "refused_link_few"),
         ("flood", "place", (-8.6, 115.2, "soon"), "refused_place"),
         ("flood", "place", (91, 0, "2027-01-01"), "refused_place"),
     ],

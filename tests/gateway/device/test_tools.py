@@ -1,6 +1,7 @@
 """`tukad device` as a technician uses it: provisioning, self-test, log, commissioning."""
 
 import csv
+import hashlib
 import json
 import types
 from pathlib import Path
@@ -206,7 +207,10 @@ def test_the_log_is_downloaded(tmp_path: Path) -> None:
 
 def test_commissioning_from_the_first_question_to_the_certificate(tmp_path: Path) -> None:
     assert run("keygen", tmp_path / "wayan.pem")[0] == 0
-    answers = "y\ny\n822\n825\n\n" + "822\n825\n823\n\n" + "Made\n12 2\n-8.65,115.21 2027-05-01\n"
+    photo = tmp_path / "the bridge.jpg"
+    photo.write_bytes(b"picture")
+    answers = "y\ny\n5\n1.5\ny\n822\n825\n\n" + "822\n825\n823\n\n"
+    answers += "Made\n12 2\n12 2 20 20\n-8.65,115.21 2027-05-01\nnone.jpg\n'" + str(photo) + "'\n"
     with board(tmp_path) as (port, flash):
         application(flash, "firmware/update/probe.py", PROBE)
         arguments = ("commission", "--port", port, "--root", flash, "--lang", "id")
@@ -219,6 +223,9 @@ def test_commissioning_from_the_first_question_to_the_certificate(tmp_path: Path
     code, said = run("verify", made, "--public", tmp_path / "wayan.pub")
     assert code == 0 and "good: jembatan-1 70b3d50000000001 (flood)" in said
     steps = json.loads(made.read_text())["content"]["steps"]
+    assert steps["link"]["answered"] == 20
+    digest = hashlib.sha256(b"picture").hexdigest()
+    assert steps["photo"] == [{"file": "the bridge.jpg", "sha256": digest}]
     assert steps["staff"]["offset_mm"] == 3 and steps["thresholds"]["confirmed_by"] == "Made"
 
 
