@@ -388,6 +388,7 @@ async def soak(
                     outcome.samples.append(_look(day, agent.pid, city))
                     show(outcome.samples[-1])
                 await _counted(nodes, city, outcome)
+                await _asked(nodes, forwarder, dice)
         finally:
             listener.cancel()
             await asyncio.gather(listener, return_exceptions=True)
@@ -417,6 +418,15 @@ async def _whole_day(
         await broker.start()
     for node in nodes:
         await _taken(city, node)
+
+
+async def _asked(nodes: list[Node], forwarder: Forwarder, dice: random.Random) -> None:
+    """Go on until a gap was asked for: the agent looks every few seconds."""
+    async with asyncio.timeout(60):
+        while not forwarder.answered:
+            for node in nodes:
+                await _send(forwarder, node, node.status_page(), PORT_STATUS, False, dice)
+            await asyncio.sleep(0.3)
 
 
 async def _counted(nodes: list[Node], city: City, outcome: Outcome) -> None:
