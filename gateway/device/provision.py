@@ -2,7 +2,8 @@
 
 Everything goes into one folder a batch: `devices.csv` for `tukad lorawan import`, and for each
 device `NAME.keys` (mode 600), `NAME.settings` (mode 600; becomes `settings.new` on the device) and
-`NAME.svg`, the label with the TR005 QR code. No key is ever on a label, in the CSV or on screen.
+`NAME.svg`, `NAME.pdf`, the label with the TR005 QR code. No key is ever on a label, in the CSV or
+on screen.
 """
 
 import binascii
@@ -18,6 +19,7 @@ from typing import Any
 from xml.sax.saxutils import escape
 
 from gateway.device.boards import BOARDS
+from gateway.device.label import pdf_label
 from gateway.device.link import DeviceError
 from gateway.device.release import save_secret
 
@@ -166,7 +168,8 @@ def provision(
     lines = [name, f"DevEUI {dev_eui.upper()}", f"JoinEUI {join_eui.upper()}"]
     lines += [f"S/N {serial}"] if serial else []
     lines += [contact] if contact else []
-    drawing = draw(_code(label), lines)
+    code = _code(label)
+    drawing, page = draw(code, lines), pdf_label(code, lines)
     app_key = secrets.token_hex(16)
     content = {"role": role, "board": board, "name": name}
     content |= {"dev_eui": dev_eui, "join_eui": join_eui, "app_key": app_key, **values}
@@ -183,6 +186,7 @@ def provision(
         raise
     picture = folder / f"{name}.svg"
     picture.write_text(drawing, encoding="utf-8")
+    picture.with_suffix(".pdf").write_bytes(page)
     row = (
         name,
         dev_eui,
