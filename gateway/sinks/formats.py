@@ -15,10 +15,19 @@ import json
 import threading
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Protocol, cast
 
-from gateway.codec import Batch, BatchError, Catalogue, Channel, Device, Record, encode_batch
+from gateway.codec import (
+    Batch,
+    BatchError,
+    Catalogue,
+    Channel,
+    Device,
+    Record,
+    encode_batch,
+    learned,
+)
 from gateway.ledger.store import Stored
 from gateway.model import Alarm, Reading
 
@@ -27,6 +36,11 @@ LIVE, HISTORY = "live", "history"
 # A receiver keeps its last 32 batches: a reference must still be among them.
 _REFERENCE_USES_MAX = 24
 _RECENT_MAX = 64
+# Readings of a stream after which the catalogue learns what is usual in it, once; the few streams
+# that are about as far learn with it, so that the catalogue is not sent again for each.
+_LEARN_FROM = 100
+_LEARN_WITH = 50
+_SAMPLES_MAX = 5000  # kept for it, of all streams
 
 _dumps = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 
@@ -131,6 +145,8 @@ class BatchFormat:
         self._payload_max = payload_max
         self._catalogue: Catalogue | None = None
         self._columns: dict[tuple[str, str], dict[str, Channel]] = {}
+        self._samples: dict[tuple[str, str], list[Reading]] = {}  # of streams not learned yet
+        self._sampled = 0
         self._number = 0
         self._lock = threading.Lock()  # long batches are made in a thread
         self._recent: deque[_Sent] = deque(maxlen=_RECENT_MAX)
@@ -155,7 +171,12 @@ class BatchFormat:
         }
 
     def learn(self, stored: Sequence[Stored]) -> list[Message]:
-        """The new catalogue when a device or a value is seen for the first time."""
+        """The new catalogue when there are new devices or values, or enough to learn from."""
+        has_grown = self._grow(stored)
+        has_learned = self._learn_usual(stored)
+        return self.introduce() if has_grown or has_learned else []
+
+    def _grow(self, stored: Sequence[Stored]) -> bool:
         columns = self._columns
         grown: dict[tuple[str, str], dict[str, Channel]] = {}
         for one in stored:
@@ -169,23 +190,53 @@ class BatchFormat:
             if new or not known:
                 grown[key] = known | new
         if not grown:
-            return []
+            return False
         merged = columns | {key: found or {"none": Channel("none")} for key, found in grown.items()}
-        version = 0 if self._catalogue is None else self._catalogue.version + 1
+        before = {} if self._catalogue is None else {(d.id, d.stream): d for d in self._devices}
         devices = tuple(
-            Device(
-                device,
-                stream,
-                tuple(found.values()),
-                self._intervals_s.get(device, 60),
-            )
-            for (device, stream), found in merged.items()
+            replace(before[key], channels=tuple(found.values()))
+            if key in before
+            else Device(*key, tuple(found.values()), self._intervals_s.get(key[0], 60))
+            for key, found in merged.items()
         )
-        epoch_s = min(one.reading.time_ms for one in stored) // 86_400_000 * 86_400
-        if self._catalogue is not None:
-            epoch_s = self._catalogue.epoch_s
-        self._use(Catalogue(version & 0xFFFF, devices, max(epoch_s, 0), self._site))
-        return self.introduce()
+        if self._catalogue is None:
+            epoch_s = min(one.reading.time_ms for one in stored) // 86_400_000 * 86_400
+            self._use(Catalogue(0, devices, max(epoch_s, 0), self._site))
+        else:
+            version = self._catalogue.version + 1 & 0xFFFF
+            self._use(replace(self._catalogue, version=version, devices=devices))
+        return True
+
+    @property
+    def _devices(self) -> tuple[Device, ...]:
+        return () if self._catalogue is None else self._catalogue.devices
+
+    def _learn_usual(self, stored: Sequence[Stored]) -> bool:
+        """Intervals, typical values and steps: they make batches shorter, and change nothing."""
+        is_enough = False
+        fresh = {(d.id, d.stream) for d in self._devices if d.anchor_s is None}
+        for one in stored if fresh else ():
+            key = (one.reading.device, one.reading.stream)
+            if key in fresh and self._sampled < _SAMPLES_MAX:
+                samples = self._samples.setdefault(key, [])
+                samples.append(one.reading)
+                self._sampled += 1
+                is_enough |= len(samples) >= _LEARN_FROM
+        catalogue = self._catalogue
+        if catalogue is None or (not is_enough and self._sampled < _SAMPLES_MAX):
+            return False
+        least = _LEARN_WITH if is_enough else 1
+        ready = [key for key, samples in self._samples.items() if len(samples) >= least]
+        records = [
+            self._record(catalogue, reading)
+            for key in ready
+            for reading in sorted(self._samples.pop(key), key=lambda reading: reading.sequence)
+        ]
+        self._sampled -= len(records)
+        if not records:
+            return False
+        self._use(learned(catalogue, records, version=catalogue.version + 1 & 0xFFFF))
+        return True
 
     def introduce(self) -> list[Message]:
         """The catalogue as a retained message."""

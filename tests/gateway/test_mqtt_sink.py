@@ -290,6 +290,47 @@ def test_a_catalogue_version_is_never_used_twice_with_another_meaning(tmp_path: 
     ledger.close()
 
 
+def test_a_catalogue_that_has_learned_makes_shorter_batches_of_the_same_readings(
+    tmp_path: Path,
+) -> None:
+    """It learns once, keeps it when a value is added, and a restart does not forget it."""
+    ledger = open_ledger(tmp_path)
+    boat = [
+        replace(
+            reading(n, device="boat"),
+            stream="track",
+            values={"lat_e5": -865_000 + 40 * n, "lon_e5": 11_521_000 + 70 * n, "course_deg": 60},
+        )
+        for n in range(130)
+    ]
+    stored = ledger.call(lambda store: store.add(boat))
+    form = BatchFormat("test", None, {}, 16384)
+    first = form.learn(stored[:90])
+    assert first and not form.learn(stored[90:95])
+    city = City(0)
+    for message in first:
+        city.take(message.topic, message.payload)
+    plain = form.messages("live", stored[120:121])
+    later = form.learn(stored[95:110])
+    assert later and not form.learn(stored[110:120])
+    short = form.messages("live", stored[121:122])
+    assert len(short[0].payload) < 0.8 * len(plain[0].payload)
+    (extra,) = ledger.call(
+        lambda store: store.add([replace(boat[0], sequence=200, values={"speed_dkn": 5})])
+    )
+    grown = form.learn([extra])
+    assert grown
+    again = BatchFormat("test", form.state, {}, 16384)
+    assert not again.learn(stored[122:130])
+    short2 = again.messages("live", stored[122:123])
+    assert len(short2[0].payload) < 0.85 * len(plain[0].payload)
+    for message in (*plain, *later, *short, *grown, *short2):
+        city.take(message.topic, message.payload)
+    assert {key[2] for key in city.rows} == {120, 121, 122}
+    assert city.rows["boat", "track", 122][1]["lat_deg"] == -865_000 + 40 * 122
+    ledger.close()
+
+
 def test_senml_packs_name_unit_and_time_by_rfc_8428(tmp_path: Path) -> None:
     ledger = open_ledger(tmp_path)
     sample = replace(reading(7, 1234), values={"level_mm": 1234, "battery_mv": 3912})
