@@ -164,6 +164,13 @@ def _float_wet(_: World, node: Node, __: EventEntry) -> Undo:
     return lambda: node.wet_float(False)
 
 
+def _clock_drift(_: World, node: Node, event: EventEntry) -> Undo:
+    firmware = node.firmware
+    assert isinstance(firmware, UnixNode)  # `usable_uf2` refuses it elsewhere
+    firmware.set_drift(float(event.value))
+    return lambda: firmware.set_drift(0.0)
+
+
 def _sos(world: World, node: Node, event: EventEntry) -> Undo:
     node.press_sos(float(event.value))
     world.seen[node.spec.name].pressed_us.append(world.sim.now_us)
@@ -251,6 +258,7 @@ _NODE: dict[str, Callable[[World, Node, EventEntry], Undo]] = {
     "cable_cut": _cable_cut,
     "rain_blocked": _rain_blocked,
     "float_wet": _float_wet,
+    "clock_drift": _clock_drift,
     "sos": _sos,
     "siren_fault": _siren_fault,
     "siren_order": _siren_order,

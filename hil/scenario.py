@@ -37,6 +37,7 @@ ACTIONS: dict[str, tuple[bool, tuple[str, str] | None]] = {
     "cable_cut": (True, None),
     "rain_blocked": (True, None),
     "float_wet": (True, None),
+    "clock_drift": (True, ("number", "ppm that the node's clock runs too fast; unix only")),
     "sos": (True, ("number", "seconds the button is held")),
     "siren_fault": (True, ("text", "one of " + ", ".join(f or '""' for f in AMP_FAULTS))),
     "siren_order": (True, ("integer", "pattern 0..7, for 30 s, with a fresh number")),

@@ -98,7 +98,8 @@ class UnixNode:
         self._output: IO[bytes] | None = None
         self._wire: wire.Wire | None = None
         self._life = 0
-        self._boot_us = 0
+        self._ppb = 0
+        self._from = (0, 0)  # since when the drift is what it is: simulation and board time, us
         self._events: deque[int] = deque()
         self._uart_came = False
         self._wait: Event | None = None
@@ -132,6 +133,23 @@ class UnixNode:
             self.sim.record(self.name, "node.reset_line")
             self._restart(0)
 
+    def set_drift(self, ppm: float) -> None:
+        """Let the board's clock run `ppm` millionths too fast (or slow) from now on."""
+        self._from = (self.sim.now_us, self._board_us())
+        self._ppb = round(1000 * ppm)
+
+    def _board_us(self) -> int:
+        """Time since the boot by the board's own clock."""
+        since_us, then_us = self._from
+        return then_us + self._on_board(self.sim.now_us - since_us)
+
+    def _on_board(self, true_us: int) -> int:
+        return true_us * (1_000_000_000 + self._ppb) // 1_000_000_000
+
+    def _in_truth(self, board_us: int) -> int:
+        # Rounded up: the board's clock never goes back.
+        return -(-board_us * 1_000_000_000 // (1_000_000_000 + self._ppb))
+
     def close(self) -> None:
         """End the child for good and wait for it."""
         self._stop()
@@ -145,7 +163,7 @@ class UnixNode:
         if life != self._life:
             return
         self.boots += 1
-        self._boot_us = self.sim.now_us
+        self._from = (self.sim.now_us, 0)
         self._events.clear()
         self.sim.record(self.name, "node.boot", cause=self._cause)
         self._wire = link = wire.Wire()
@@ -251,7 +269,7 @@ class UnixNode:
                 self._ended()
                 return
             self.calls += 1
-            spent = request.elapsed_us
+            spent = self._in_truth(request.elapsed_us)
             if spent and not self.sim.advance(spent, self.sim.limit_us):
                 self.sim.after(spent, self._resume, self._life, request)
                 return
@@ -301,8 +319,8 @@ class UnixNode:
         due = sim.next_us()
         quiet_us = (sim.limit_us if due is None else min(due, sim.limit_us)) - sim.now_us
         self._wire.answer(
-            sim.now_us - self._boot_us,
-            max(0, min(quiet_us, _QUIET_MAX_US)),
+            self._board_us(),
+            self._on_board(max(0, min(quiet_us, _QUIET_MAX_US))),
             board.levels,
             data,
             (board.uarts[0].waiting(), board.uarts[1].waiting()),
@@ -317,7 +335,7 @@ class UnixNode:
         if op == wire.WAIT:
             self._waiting = True
             self._wait_mask = x
-            self._wait = self.sim.after(arg + WAIT_US, self._woken, self._life, 0)
+            self._wait = self.sim.after(self._in_truth(arg) + WAIT_US, self._woken, self._life, 0)
             return None
         if op == wire.SPI:
             return board.spi(x, data)

@@ -47,10 +47,10 @@ def usable_uf2(scenario: Scenario, given: Path | None = None) -> Path:
     """As `uf2_path`, for a scenario that an emulated chip can play. Raises EmulatorError."""
     ensure_available()
     for event in scenario.events:
-        if event.do in ("flash_cut",):
+        if event.do in ("flash_cut", "clock_drift"):
             raise EmulatorError(
-                f"{scenario.name}: event.do = {event.do!r} needs the target unix: the emulator does"
-                " not model how flash is erased and programmed"
+                f"{scenario.name}: event.do = {event.do!r} needs the target unix: the emulator has"
+                " neither the times of its flash nor a clock that drifts"
             )
     return uf2_path(given)
 

@@ -1,6 +1,6 @@
 """Fits the burst channel to frame counters: `python -m tests.bench.burst_fit DATA.csv`.
 
-The file has the columns `ts` (ms), `dev` and `fcnt` (as `flood_floodnet_a`). Prints the figures that
+The file has the columns `ts` (ms), `dev` and `fcnt`, as `flood_floodnet_a`. Prints the figures that
 `sim/radio/floodnet.py` keeps. Random restarts with shrinking steps: slow, but nothing to tune.
 """
 

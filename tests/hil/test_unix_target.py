@@ -174,3 +174,26 @@ def test_power_off_ends_the_child_and_close_is_safe_twice(tmp_path: Path) -> Non
     sim.run_until(2 * SECOND)
     node.close()
     node.close()
+
+
+def test_a_clock_that_drifts_wakes_early_or_late_by_as_much(tmp_path: Path) -> None:
+    def slept_us(ppm: float) -> int:
+        sim = Simulation(1)
+        board = Board(sim, "node")
+        node = UnixNode(sim, board, entry=("tests.hil.device.checks", "sleep_long"), log=None)
+        ends: list[int] = []
+        board.watch(5, lambda _: ends.append(sim.now_us))
+        try:
+            node.power_on()
+            node.set_drift(ppm)
+            sim.run_until(1100 * SECOND)
+        finally:
+            node.close()
+        assert sim.faults == []
+        assert len(ends) == 2
+        return ends[1] - ends[0]
+
+    true_us = slept_us(0)
+    assert abs(true_us - 1000 * SECOND) < 3_000  # falling asleep and waking take their time
+    assert abs(slept_us(100) - (true_us - 100_000)) < 200  # 100 ppm of 1,000 s: 0.1 s too early
+    assert abs(slept_us(-100) - (true_us + 100_000)) < 200

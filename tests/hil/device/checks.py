@@ -145,3 +145,12 @@ def asks():
     while True:
         uart.read(1)
         time.sleep_ms(1)
+
+
+def sleep_long():
+    """A pin goes up, and down a thousand seconds later by the board's clock."""
+    pin = machine.Pin(5, machine.Pin.OUT, value=1)
+    for _ in range(100):
+        time.sleep_ms(10_000)
+    pin.value(0)
+    time.sleep_ms(1)
