@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import shlex
 import subprocess
 import sys
@@ -22,7 +23,7 @@ from gateway.device.link import DeviceError, Link, ports
 from gateway.device.provision import ROLES, provision, revise, value_of
 from gateway.device.release import compile_tree, load_key, new_key, pack, sign
 from gateway.device.selftest import judge, measure
-from gateway.device.words import LANGUAGES, say
+from gateway.device.words import LANGUAGES, advice, say
 from protocols.errors import LocalError
 from protocols.update.manifest import VERSION_MAX, parse
 
@@ -31,8 +32,13 @@ _EXITS = {"good": 0, "check": 1, "broken": 2}
 
 
 def fail(message: str) -> NoReturn:
-    """One plain line, then the end."""
+    """One plain line (in Indonesian a second one: what to do), then the end."""
     click.echo(f"tukad: {message}", err=True)
+    context = click.get_current_context(silent=True)
+    language = context.params.get("lang") if context is not None else None
+    help_text = advice(str(language or os.environ.get("TUKAD_LANG", "")), message)
+    if help_text:
+        click.echo(f"tukad: {help_text}", err=True)
     raise SystemExit(1)
 
 

@@ -163,6 +163,38 @@ _WORDS = {
 }
 
 
+# What an error is about, as it stands in its English text: what to do, in Indonesian.
+_ADVICE = (
+    ("there is no such port", "tidak ada port itu: ganti kabel, banyak kabel hanya mengisi daya"),
+    ("busy", "port sedang dipakai: tutup Thonny atau konsol lain"),
+    ("you may not use it", "tidak berizin: masukkan pengguna ke grup dialout, lalu masuk ulang"),
+    ("say which port", "sebutkan port: --port PORT"),
+    ("no answer from MicroPython", "papan tidak menjawab: pasang MicroPython, atau tekan RESET"),
+    ("wrong board", "papan yang tersambung bukan yang disebut"),
+    ("does not fit", "MicroPython di papan tidak cocok: pasang versi yang lebih baru"),
+    ("refused, signature", "paket bukan dari kunci yang dipercaya papan"),
+    ("refused, version", "papan sudah punya rilis yang lebih baru"),
+    ("refused, model", "paket untuk jenis papan lain"),
+    ("another release key", "papan percaya kunci lain; untuk mengganti: --change-key"),
+    ("the package is for", "paket untuk jenis papan lain"),
+    ("not an update package", "berkas ini bukan paket rilis"),
+    ("did not arrive whole", "berkas tidak tiba utuh: flash mungkin penuh atau aus"),
+    ("stopped answering", "alat berhenti menjawab: periksa kabel, lalu ulangi"),
+    ("exists already", "berkas sudah ada; rahasia tidak ditimpa"),
+    ("cannot be read", "berkas tidak dapat dibaca"),
+    ("No such file", "berkas tidak ditemukan"),
+)
+
+
+def advice(language: str, error: str) -> str:
+    """What to do about an error, in Indonesian; nothing in English, where the text itself says."""
+    if language == "id":
+        for part, text in _ADVICE:
+            if part in error:
+                return text
+    return ""
+
+
 def say(language: str, key: str, **values: object) -> str:
     """The text `key`; unknown values in it are a bug and raise KeyError."""
     return _WORDS[key][LANGUAGES.index(language)].format(**values)

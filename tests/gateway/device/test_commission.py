@@ -5,10 +5,12 @@ import string
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.cli.device import device
 from gateway.device import words
 from gateway.device.commission import (
     STEPS,
@@ -180,3 +182,15 @@ def test_every_word_is_used(tmp_path: Path) -> None:
     by_step = {f"step_{step}" for steps in STEPS.values() for step in steps}
     by_step |= {f"refused_{step}" for steps in STEPS.values() for step in steps}
     assert [key for key in words.all_keys() if f'"{key}"' not in text and key not in by_step] == []
+
+
+def test_errors_have_advice_in_indonesian(tmp_path: Path) -> None:
+    arguments = ["test", "--port", str(tmp_path / "none")]
+    done = CliRunner().invoke(device, arguments, env={"TUKAD_LANG": "id"})
+    first, second = done.output.strip().splitlines()
+    assert done.exit_code == 1 and "there is no such port" in first and "ganti kabel" in second
+    plain = CliRunner().invoke(device, arguments, env={"TUKAD_LANG": "en"})
+    assert plain.output.strip() == first
+    missing = ["verify", str(tmp_path / "none.json")]
+    done = CliRunner().invoke(device, missing, env={"TUKAD_LANG": "id"})
+    assert "berkas tidak ditemukan" in done.output
