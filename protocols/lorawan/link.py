@@ -30,6 +30,7 @@ LOST = 2
 _BOTTOM_PROBES = 2  # unanswered at the slowest data rate before the link is lost
 _FIRST_ROUND_S = 60
 _JOIN_FIRST_S = 8
+_SUSPECT_MS = 1000
 
 
 class Link:
@@ -91,11 +92,11 @@ class Link:
         return True
 
     def suspect(self, now_ms: int) -> None:
-        """A confirmed uplink had no acknowledgement: probe at once."""
+        """A confirmed uplink had no acknowledgement: probe soon, after its repetition."""
         if self.phase == OK:
             self.phase = PROBING
             self._at_bottom = 0
-            self.due_ms = now_ms
+            self.due_ms = ticks_add(now_ms, _SUSPECT_MS)
 
     def missed(self) -> bool:
         """Count an unanswered frame; True if the next should be more robust, as from the second."""
