@@ -333,14 +333,15 @@ class City:
         return max(found, default=-1)
 
     def holes(self) -> dict[tuple[str, str], list[int]]:
-        """Missing sequences by stream, between the first and the last that came."""
-        streams: dict[tuple[str, str], list[int]] = defaultdict(list)
+        """Missing sequences by stream, between the first and the last of each log that came."""
+        logs: dict[tuple[str, str, int], list[int]] = defaultdict(list)
         for device, stream, sequence in self.rows:
-            streams[device, stream].append(sequence)
-        return {
-            key: sorted(set(range(min(numbers), max(numbers) + 1)) - set(numbers))
-            for key, numbers in streams.items()
-        }
+            logs[device, stream, sequence >> 32].append(sequence)
+        found: dict[tuple[str, str], list[int]] = defaultdict(list)
+        for (device, stream, _), numbers in logs.items():
+            whole = range(min(numbers), max(numbers) + 1)
+            found[device, stream] += sorted(set(whole) - set(numbers))
+        return found
 
 
 class AgentProcess:
