@@ -166,9 +166,7 @@ class Transfer:
                 f"the device runs release {running}: it needs a higher one that never failed there",
             )
         elif job.offers >= _OFFERS_MAX:
-            self._to(
-                FAILED, now_ms, "it got lost there again and again: see its update.txt"
-            )
+            self._to(FAILED, now_ms, "it got lost there again and again: see its update.txt")
         else:
             self._to(OFFER, now_ms, "the device lost what it had")
 
@@ -185,9 +183,7 @@ class Transfer:
         if job.phase == SEND:
             return self._fragment(room, now_ms)
         if job.phase == CHECK and now_ms - job.changed_ms > _CHECK_MAX_MS:
-            self._to(
-                FAILED, now_ms, job.detail or "nothing was heard after the last fragment"
-            )
+            self._to(FAILED, now_ms, job.detail or "nothing was heard after the last fragment")
             return None
         if job.phase == CHECK and job.asked_ms and now_ms - job.asked_ms < _CHECK_MS:
             return None
