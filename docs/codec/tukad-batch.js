@@ -512,7 +512,8 @@ class Decoder {
           if (i === motion.lon && motion.ready && values[motion.lat] !== null) motion.refine(values[motion.lat]);
           const hint = i === motion.lat ? motion.gLat : motion.gLon;
           if (i === motion.lon) column.near = 16 * Math.abs(s.columns[motion.lat].r1);
-          column.hint = !motion.ready ? null : column.stepped ? c.toCount(hint) : Number(hint);
+          const far = BigInt(hint) >= 1n << 63n || BigInt(hint) <= -(1n << 63n);
+          column.hint = !motion.ready || far ? null : column.stepped ? c.toCount(hint) : Number(hint);
         }
         [count, seen] = column.value(coder, seen);
       } else count = this.firstValue(coder, m, device, s, i);

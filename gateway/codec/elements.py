@@ -9,7 +9,7 @@ from gateway.codec.catalogue import Device
 from gateway.codec.columns import ABSENT, ZERO, get_number, put_number
 from gateway.codec.motion import Motion
 from gateway.codec.rangecoder import RangeDecoder
-from gateway.codec.records import TIME_SOURCES, Record
+from gateway.codec.records import LIMIT, TIME_SOURCES, Record
 from gateway.codec.state import PAIRS_MAX, DeviceState, Model
 
 # Contexts of a "row" block.
@@ -130,5 +130,6 @@ def hint(device: Device, state: DeviceState, motion: Motion, i: int, values: Cel
         return
     column = state.columns[i]
     column.hint = None
-    if motion.ready:
+    # Nonsense in speed and course may lead anywhere; no value is there.
+    if motion.ready and -LIMIT < guess < LIMIT:
         column.hint = device.cells[i].to_count(guess) if column.stepped else guess

@@ -154,3 +154,14 @@ def test_a_learned_catalogue_carries_the_same(case: tuple[Catalogue, list[Record
     assert Catalogue.from_json(better.to_json()) == better
     sent = encode_batch(better, records, batch_number=1)
     same(records, decode(sent.data, (catalogue, better)))
+
+
+def test_a_leap_without_sense_leads_no_guess_astray() -> None:
+    """A dead reckoning beyond all values would leave more than the format can tell."""
+    far = -(1 << 60)
+    channels = tuple(Channel(kind, "deg", 1, kind) for kind in ("lat", "lon"))
+    catalogue = Catalogue(0, (Device("boat", "track", channels, 1),), 0)
+    fixes = [(1000, 0, 0), (2000, 0, 0), (3000, 0, -1), (3001, -4, far), (0, -4, far)]
+    records = [Record(0, None, time_ms, (lat, lon)) for time_ms, lat, lon in fixes]
+    sent = encode_batch(catalogue, records, batch_number=0)
+    same(records, decode(sent.data, (catalogue,)))
