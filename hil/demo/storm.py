@@ -130,6 +130,11 @@ def write_config(
         f'bind = "127.0.0.1:{mqtt_port}"',
         "[backfill]",
         "wait_s = 5",
+        "[alarm]",
+        "silent_after = 24",
+        # Played so much faster, water does what no river does: faults found in it would be none.
+        "[watch]",
+        "faults = false",
         "[lorawan]",
         f'bind = "127.0.0.1:{udp_port}"',
         'region = "AS923-2"',
@@ -145,7 +150,7 @@ def write_config(
             f'join_eui = "{device.join_eui}"',
             f'keys = "{keys.name}"',
             f'kind = "{device.role}"',
-            "interval_s = 60",
+            "interval_s = 10",
         ]
         if device.role == "flood":
             lines.append(f"stages = {stages}")
