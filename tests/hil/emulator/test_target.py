@@ -50,8 +50,9 @@ def test_a_file_that_cannot_be_it_is_refused(
         path.write_bytes(content)
     code, output = run("smoke", "--target", "emulator", "--uf2", str(path), "--out", str(tmp_path))
     assert code == 1
-    assert said in output
-    assert str(path.name) in output
+    words = "".join(output.split())  # the box around an error breaks long paths anywhere
+    assert "".join(said.split()) in words.replace("│", "")
+    assert path.name in words.replace("│", "")
     assert "Traceback" not in output
 
 
