@@ -194,9 +194,7 @@ class StageRule:
         value = reading.values.get(self._value_of[reading.device])
         by_float = self._is_float(member, reading, value)
         believed = None
-        # An event may carry the same second as the frame before it.
-        since_ms = reading.time_ms - member.time_ms
-        if value is not None and (since_ms > 0 or (since_ms == 0 and reading.stream == _EVENT)):
+        if value is not None and self._is_news(member, reading, value):
             believed = self._believed(member, reading, value)
             self.time_ms = max(self.time_ms, reading.time_ms)
         if believed is not None:
@@ -207,6 +205,18 @@ class StageRule:
         if believed is None or self.value_mm is None:
             return None
         return self._step(self.value_mm, reading, decided_ms)
+
+    def _is_news(self, member: _Member, reading: Reading, value: int) -> bool:
+        """Whether a reading is newer than what the sensor said before.
+
+        Times of frames are rounded: an event may carry the time of the frame before it, and a
+        frame that stands in for a lost event that of the reading before. A higher level at the
+        same time is news; the same one is no second vote.
+        """
+        since_ms = reading.time_ms - member.time_ms
+        if since_ms != 0:
+            return since_ms > 0
+        return reading.stream == _EVENT or (member.raw_mm is not None and value > member.raw_mm)
 
     def _step(self, value: int, reading: Reading, decided_ms: int) -> Alarm | None:
         if any(one.is_floating for one in self._members.values()):

@@ -113,6 +113,26 @@ def test_history_raises_no_alarm() -> None:
     assert feed(it, [5000] * 9, 50) == []
 
 
+def test_a_frame_with_the_time_of_the_one_before_stands_in_for_a_lost_event() -> None:
+    """Times on the air are rounded to ten seconds: the crossing may share those of the calm."""
+    one = rule()
+    assert feed(one, climb(100, 280)) == []
+    last = len(climb(100, 280)) - 1
+    crossing = reading(last, 305, at_s=10 * last)
+    alarm = one.feed(crossing, LATER)
+    assert alarm is not None
+    assert (alarm.event, alarm.level) == (RAISED, 1)
+
+
+def test_a_level_said_twice_at_one_time_is_one_vote() -> None:
+    one = rule()
+    assert feed(one, [100, 105, 103]) == []
+    for _ in range(4):
+        assert one.feed(reading(3, 2700, at_s=30), LATER) is None
+    assert one.feed(reading(4, 2700, at_s=40), LATER) is None
+    assert one.feed(reading(5, 2700, at_s=50), LATER) is not None
+
+
 def test_confirmations_ask_for_more_readings_in_a_row() -> None:
     it = rule(AlarmSettings(confirmations=2))
     assert feed(it, [*climb(0, 290), 305, 290, 305]) == []
