@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gateway.ledger.epochs import COUNTED, begin_epoch, epoch_of
+from gateway.ledger.epochs import COUNTED, begin_epoch, epoch_of, number_of
 from gateway.ledger.gaps import Gap, fill_gap, lose, open_gap, open_gaps
 from gateway.model import BACKFILL, HISTORY, LIVE, ORIGINS, TIME_SOURCES, Alarm, Link, Reading
 
@@ -18,6 +18,8 @@ DAY_MS = 86_400_000
 
 # Sinks that have no place for alarms.
 _NO_ALARMS = ("sparkplug", "sensorthings")
+
+_YOUNG = 64  # numbers of a log that began minutes ago
 
 _COLUMNS = (
     "reading.id, device, stream.stream, sequence, time_ms, time_source, quality, origin,"
@@ -178,13 +180,20 @@ class Store:
         key = (one.device, one.stream)
         known = self._streams.get(key)
         if known is None:
-            # What a device counted before it came to this gateway is not a gap.
+            # What a device counted before it came to this gateway is not a gap; but a log that has
+            # hardly begun, began here, and its first frames were lost.
+            last = one.sequence - 1
             cursor = self._db.execute(
                 "INSERT INTO stream (device, stream, last) VALUES (?, ?, ?)",
-                (one.device, one.stream, one.sequence - 1),
+                (one.device, one.stream, last),
             )
             assert cursor.lastrowid is not None
-            known = self._streams[key] = _Stream(cursor.lastrowid, one.sequence - 1, 0)
+            known = self._streams[key] = _Stream(cursor.lastrowid, last, 0)
+            number = number_of(one.sequence)
+            if one.stream in COUNTED and 0 < number < _YOUNG:
+                day = one.time_ms // DAY_MS
+                open_gap(self._db, known.id, one.sequence - number, last, day, one.received_ms)
+                known.gaps = 1
         return known
 
     def mark(self, sink: str, ids: Iterable[int]) -> None:

@@ -37,11 +37,11 @@ def test_a_repeat_is_stored_once_and_counted(store: Store) -> None:
 
 
 def test_holes_become_gaps_and_late_readings_close_them(store: Store) -> None:
-    store.add(readings([10, 14, 20]))
-    assert gaps(store) == [(11, 13), (15, 19)]
-    store.add([reading(12, origin=HISTORY)])
-    assert gaps(store) == [(11, 11), (13, 13), (15, 19)]
-    store.add(readings([11, 13, 15, 16, 17, 18, 19]))
+    store.add(readings([110, 114, 120]))
+    assert gaps(store) == [(111, 113), (115, 119)]
+    store.add([reading(112, origin=HISTORY)])
+    assert gaps(store) == [(111, 111), (113, 113), (115, 119)]
+    store.add(readings([111, 113, 115, 116, 117, 118, 119]))
     assert gaps(store) == []
 
 
@@ -273,4 +273,18 @@ def test_a_read_only_database_is_no_success(tmp_path: Path) -> None:
     ledger.call(lambda store: store._db.execute("PRAGMA query_only=ON") and None)
     with pytest.raises(LedgerFullError):
         asyncio.run(ledger.add([reading(2)]))
+    ledger.close()
+
+
+def test_the_first_readings_of_a_new_device_are_missed_those_before_this_gateway_are_not(
+    tmp_path: Path,
+) -> None:
+    ledger = open_ledger(tmp_path)
+    ledger.call(lambda store: store.add([reading(3), reading(4)]))
+    ledger.call(lambda store: store.add([reading(5000, device="old")]))
+    assert [(g.device, g.first, g.last) for g in ledger.call(lambda store: store.gaps())] == [
+        ("kumbasari", 0, 2)
+    ]
+    ledger.call(lambda store: store.add([reading(1)]))
+    assert [(g.first, g.last) for g in ledger.call(lambda store: store.gaps())] == [(2, 2), (0, 0)]
     ledger.close()
