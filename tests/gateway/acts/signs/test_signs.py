@@ -16,6 +16,7 @@ from gateway.acts.signs.settings import BoardSettings
 from gateway.acts.signs.text import MarketError, flood_texts, paginate, parse_market, registers
 from gateway.config import ConfigError
 from gateway.model import CLEARED, ESCALATED
+from gateway.service import end_tasks
 from tests.gateway.acts.fixture import act_context, alarm
 from tests.gateway.acts.siren.test_act import until
 
@@ -105,8 +106,7 @@ async def running(folder: Path, rows: int, columns: int) -> AsyncGenerator[tuple
             try:
                 yield act, face
             finally:
-                task.cancel()
-                await asyncio.gather(task, return_exceptions=True)
+                await end_tasks([task])  # as the agent does: one cancellation may be swallowed
 
 
 def test_the_market_then_the_flood_in_two_languages_then_the_market_again(tmp_path: Path) -> None:
@@ -181,8 +181,7 @@ def test_a_board_that_does_not_answer_is_a_fault_and_others_go_on(tmp_path: Path
                 task = asyncio.create_task(act.run())
                 await until(lambda: "WASPADA BANJIR" in face.read)
                 await until(lambda: ("signs.silent", "mati") in act.faults())
-                task.cancel()
-                await asyncio.gather(task, return_exceptions=True)
+                await end_tasks([task])  # as the agent does: one cancellation may be swallowed
 
     asyncio.run(go())
 
