@@ -255,6 +255,10 @@ class Downlinks:
             one.device is device for one in self._state.answers.values()
         ):
             return
+        free_ms = self._transmitter.class_c_free_ms(session.mac.rx2_freq_hz)
+        if now.mono_ms < free_ms:
+            device.free_ms = free_ms
+            return
         self._send_class_c(device, session, now)
 
     def _send_class_c(self, device: Device, session: Session, now: Instant) -> None:
@@ -270,7 +274,11 @@ class Downlinks:
                 device, item, "refused", f"{len(item.data)} bytes do not fit RX2", now
             )
             return
-        gateways = sorted(state.online, key=lambda one: one != session.gateway)
+        # The one that hears it best; another one when the device said nothing to the last frame.
+        last = device.class_c
+        failed = last[0] if last is not None and last[1] == session.f_cnt_up else ""
+        gateways = sorted(state.online, key=lambda one: (one == failed, one != session.gateway))
+        device.class_c = (gateways[0], session.f_cnt_up) if gateways else None
         ranked = [
             RadioFrame(one, b"", window.freq_hz, window.sf, window.bw_hz, 0, 0) for one in gateways
         ]

@@ -18,6 +18,7 @@ class Device:
     __slots__ = (
         "ack_due_ms",
         "app_key",
+        "class_c",
         "current",
         "free_ms",
         "in_flight",
@@ -38,6 +39,8 @@ class Device:
             None  # (session, f_cnt, inbox id) of the last
         )
         self.ack_due_ms: int | None = None  # class C: when a confirmed downlink counts as lost
+        # Class C: gateway of the last frame, and the device's own counter then.
+        self.class_c: tuple[str, int] | None = None
         self.free_ms = 0  # class C: not before this (mono) may it be sent to
         self.app_key: BlockKey | None = None  # made when first needed
         self.keys: dict[int, tuple[BlockKey, BlockKey]] = {}  # by session number

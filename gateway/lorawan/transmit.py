@@ -14,6 +14,7 @@ from gateway.lorawan.records import LoggedFrame
 from gateway.lorawan.state import InFlight, Outgoing, State, usable
 
 _AGAIN_MS = 150  # a class C frame that found the gateway busy sending
+_APART_MS = 100  # what two gateways may differ in when they begin to send
 
 
 class Transmitter:
@@ -22,6 +23,15 @@ class Transmitter:
     def __init__(self, state: State, queues: Queues) -> None:
         self._state = state
         self._queues = queues
+        self._on_air: dict[int, int] = {}  # frequency -> until when (mono) class C is sent on it
+
+    def class_c_free_ms(self, freq_hz: int) -> int:
+        """When (mono) the next class C frame may be sent on a frequency.
+
+        All sirens of a city listen on one: two orders at once, from two gateways, would destroy
+        each other, and so would their repetitions.
+        """
+        return self._on_air.get(freq_hz, 0)
 
     def emit(self, outgoing: Outgoing, now: Instant) -> bool:
         """Give the frame to the best gateway that may send it; False if there is none."""
@@ -75,6 +85,8 @@ class Transmitter:
             dev_eui=device.record.dev_eui,
             is_class_c=first.delay_s == 0,
         )
+        if transmission.is_class_c:
+            self._on_air[first.freq_hz] = now.mono_ms + airtime // 1000 + _APART_MS
         state.flights[transmission.id] = InFlight(transmission, outgoing, first.freq_hz, airtime)
         device.in_flight += 1
         state.on_undo(partial(self._forget, transmission.id))
@@ -126,6 +138,7 @@ class Transmitter:
         if windows and outgoing.ranked and self.emit(again, now):
             return
         if transmission.is_class_c:
+            self._on_air.pop(flight.spent_hz, None)  # it was not sent
             outgoing.device.free_ms = now.mono_ms + _AGAIN_MS
         if outgoing.item is not None:
             self._queues.again(outgoing.device, outgoing.item)

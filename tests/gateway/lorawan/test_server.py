@@ -630,3 +630,42 @@ def test_a_siren_may_use_the_airtime_that_is_kept_back(tmp_path: Path) -> None:
         assert len(site.sent) == 8
     finally:
         site.close()
+
+
+def test_two_sirens_are_not_told_at_once_by_two_gateways(tmp_path: Path) -> None:
+    """All listen on one frequency: the orders, and their repetitions, would destroy each other."""
+    site = Site(tmp_path, QUIET, gateways=GATEWAYS[:2])
+    try:
+        first = site.add_abp(EndDevice(5, "siren-1", "C"), 0x01020304)
+        second = site.add_abp(EndDevice(6, "siren-2", "C"), 0x01020305)
+        site.hear(first.uplink(), gateway=GATEWAYS[0])
+        site.hear(second.uplink(), gateway=GATEWAYS[1])
+        site.advance(10_300)
+        site.sent.clear()
+        for name in ("siren-1", "siren-2"):
+            _, out = site.server.queue_downlink(name, 10, b"wail", False, 60, site.now)
+            site.take(out)
+        assert len(site.sent) == 1
+        site.advance(2000)
+        assert len(site.sent) == 2
+        airtime_ms = 289  # 17 bytes at SF10
+        assert site.sent[1].at_ms - site.sent[0].at_ms > airtime_ms
+        assert site.sent[0].gateway != site.sent[1].gateway
+    finally:
+        site.close()
+
+
+def test_a_siren_that_says_nothing_is_told_by_the_other_gateway(tmp_path: Path) -> None:
+    site = Site(tmp_path, QUIET, gateways=GATEWAYS[:2])
+    try:
+        siren = site.add_abp(EndDevice(5, "siren", "C"), 0x01020304)
+        site.hear(siren.uplink(), gateway=GATEWAYS[0])
+        site.advance(10_300)
+        site.sent.clear()
+        for _ in range(3):
+            _, out = site.server.queue_downlink("siren", 10, b"wail", False, 60, site.now)
+            site.take(out)
+            site.advance(3000)
+        assert [one.gateway for one in site.sent] == [GATEWAYS[0], GATEWAYS[1], GATEWAYS[0]]
+    finally:
+        site.close()
