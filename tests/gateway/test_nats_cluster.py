@@ -86,7 +86,11 @@ class Cluster:
             await self.kill(index)
 
 
-@pytest.mark.parametrize("victim", ["gateway's", "city's"])
+# The death of the city's own server is left out unless asked for: docs/scale-out.md says why.
+VICTIMS = ["gateway's", "city's"] if os.environ.get("TUKAD_NATS_CITY") else ["gateway's"]
+
+
+@pytest.mark.parametrize("victim", VICTIMS)
 def test_a_server_dies_under_load_and_nothing_is_lost(tmp_path: Path, victim: str) -> None:
     async def scenario() -> City:
         cluster, peer = Cluster(tmp_path), ModbusPeer()
