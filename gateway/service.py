@@ -11,8 +11,8 @@ import os
 import random
 import socket
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import cast
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from typing import Any, cast
 
 from gateway.model import PartHealth
 
@@ -111,6 +111,28 @@ async def end_tasks(tasks: Iterable[asyncio.Task[None]]) -> None:
         for task in waiting:
             task.cancel()
         _, waiting = await asyncio.wait(waiting, timeout=0.5)
+
+
+async def together(*works: Coroutine[Any, Any, None]) -> None:
+    """Run until all have ended, or one of them with an error, which then ends the others.
+
+    Like a TaskGroup, but a cancellation is repeated until each has ended: a TaskGroup passes it on
+    once, and where that is swallowed (see `end_tasks`) it waits for ever.
+    """
+    tasks = {asyncio.create_task(work) for work in works}
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+        for task in done:
+            task.result()
+    finally:
+        while waiting := {task for task in tasks if not task.done()}:
+            for task in waiting:
+                task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):  # we are ending already
+                await asyncio.wait(waiting, timeout=0.5)
+        for task in tasks:  # seen, so that asyncio does not complain about a second error
+            if not task.cancelled():
+                task.exception()
 
 
 def notify(text: str) -> None:

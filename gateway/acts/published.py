@@ -14,6 +14,7 @@ from gateway.acts.picture import Picture
 from gateway.clock import now_ms
 from gateway.ledger.store import Stored
 from gateway.model import Alarm
+from gateway.service import together
 
 log = logging.getLogger("tukad.maps")
 
@@ -57,10 +58,10 @@ class PublishedAct(Act):
         await self.picture.recover(self._ledger)
         self._has_recovered.set()
         try:
-            async with asyncio.TaskGroup() as group:
-                if self._bind:
-                    group.create_task(self._listen())
-                group.create_task(self._refresh())
+            works = [self._refresh()]
+            if self._bind:
+                works.append(self._listen())
+            await together(*works)
         finally:
             await self.server.stop()
 

@@ -9,6 +9,7 @@ from gateway.ledger.ledger import Ledger
 from gateway.ledger.schema import LedgerFullError
 from gateway.ledger.store import Store
 from gateway.model import Alarm
+from gateway.service import together
 
 log = logging.getLogger("tukad.acts")
 
@@ -43,9 +44,7 @@ class ActRunner:
 
     async def run(self) -> None:
         """The act's own work and its alarms, until cancelled or one of them fails."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._feed())
-            group.create_task(self._work())
+        await together(self._feed(), self._work())
 
     async def _work(self) -> None:
         await self.act.run()

@@ -28,6 +28,7 @@ from gateway.rules.devices.diagnosis import Change, Diagnosis, Equipment
 from gateway.rules.fleet import FleetRules, as_message
 from gateway.rules.stages import Site
 from gateway.rules.vessels import Limits, Notice, Plan, VesselRules, load_zones
+from gateway.service import together
 
 log = logging.getLogger("tukad.watch")
 
@@ -116,10 +117,10 @@ class WatchAct(Act):
     async def run(self) -> None:
         """Watch until cancelled."""
         await self._recover()
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._watch())
-            if self._settings.vehicle and self._settings.junction:
-                group.create_task(self._drive())
+        works = [self._watch()]
+        if self._settings.vehicle and self._settings.junction:
+            works.append(self._drive())
+        await together(*works)
 
     async def _recover(self) -> None:
         state: dict[str, Any] | None = await self._ledger.read(lambda s: s.get_state(KEY))

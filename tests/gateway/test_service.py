@@ -1,6 +1,7 @@
 """Supervision, systemd's protocol, the status server."""
 
 import asyncio
+import contextlib
 import json
 import socket
 from pathlib import Path
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gateway.model import Fault, Health, PartHealth
-from gateway.service import Supervisor, end_tasks, notify, watchdog
+from gateway.service import Supervisor, end_tasks, notify, together, watchdog
 from gateway.status import StatusServer, ask_health, health_json, metrics_text
 
 HEALTH = Health(
@@ -151,3 +152,39 @@ def test_metrics_are_openmetrics_text() -> None:
     assert "tukad_readings_waiting 3" in lines
     assert 'tukad_fault{code="ledger.disk",subject="a \\"disk\\""} 1' in lines
     assert lines[-1] == "# EOF"
+
+
+def test_a_cancellation_that_a_part_swallowed_is_repeated_until_it_ends() -> None:
+    """`wait_for` of Python 3.11 swallows one that comes while its future is done."""
+    ended: list[str] = []
+
+    async def deaf(name: str) -> None:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append(name)
+
+    async def scenario() -> None:
+        task = asyncio.create_task(together(together(deaf("inner")), deaf("outer")))
+        await asyncio.sleep(0)
+        async with asyncio.timeout(20):
+            await end_tasks([task])
+        assert sorted(ended) == ["inner", "outer"]
+
+    asyncio.run(scenario())
+
+
+def test_the_error_of_one_part_ends_the_others_and_is_told() -> None:
+    async def broken() -> None:
+        raise OSError("no such port")
+
+    async def patient() -> None:
+        await asyncio.Event().wait()
+
+    async def scenario() -> None:
+        with pytest.raises(OSError, match="no such port"):
+            await together(patient(), broken())
+
+    asyncio.run(scenario())

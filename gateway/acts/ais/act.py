@@ -13,6 +13,7 @@ from gateway.clock import now_ms, tick_ms
 from gateway.config import ConfigError
 from gateway.ledger.store import Stored
 from gateway.model import Alarm
+from gateway.service import together
 
 log = logging.getLogger("tukad.ais")
 
@@ -57,10 +58,10 @@ class AisAct(Act):
         if self._settings.udp:
             self._udp = Datagrams(self._settings.udp)
         try:
-            async with asyncio.TaskGroup() as group:
-                if self._settings.tcp:
-                    group.create_task(self._listen())
-                group.create_task(self._say())
+            works = [self._say()]
+            if self._settings.tcp:
+                works.append(self._listen())
+            await together(*works)
         finally:
             await self.hub.stop()
             if self._udp is not None:

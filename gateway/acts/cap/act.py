@@ -32,6 +32,7 @@ from gateway.ledger.schema import LedgerFullError
 from gateway.ledger.store import Store
 from gateway.model import Alarm
 from gateway.rules.stages import Site
+from gateway.service import together
 
 log = logging.getLogger("tukad.cap")
 
@@ -279,12 +280,10 @@ class CapAct(Act):
         """Serve, deliver, re-issue, escalate, until cancelled."""
         await asyncio.to_thread(warm_up)
         try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._tick())
-                if self._settings.bind:
-                    group.create_task(self._serve())
-                for webhook in self._webhooks.values():
-                    group.create_task(self._deliver(webhook))
+            works = [self._tick(), *map(self._deliver, self._webhooks.values())]
+            if self._settings.bind:
+                works.append(self._serve())
+            await together(*works)
         finally:
             for webhook in self._webhooks.values():
                 await webhook.close()

@@ -21,6 +21,7 @@ from gateway.acts.signs.text import (
 )
 from gateway.ledger.schema import LedgerFullError
 from gateway.model import CLEARED, Alarm
+from gateway.service import together
 
 if TYPE_CHECKING:
     from pymodbus.client import AsyncModbusSerialClient, AsyncModbusTcpClient
@@ -180,11 +181,10 @@ class SignsAct(Act):
 
     async def run(self) -> None:
         """See `Act`."""
-        async with asyncio.TaskGroup() as group:
-            for board in self._boards:
-                group.create_task(self._keep(board))
-            if self._settings.market:
-                group.create_task(self._follow_market())
+        works = [self._keep(board) for board in self._boards]
+        if self._settings.market:
+            works.append(self._follow_market())
+        await together(*works)
 
     async def _follow_market(self) -> None:
         while True:

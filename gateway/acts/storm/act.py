@@ -22,6 +22,7 @@ from gateway.ledger.schema import LedgerFullError
 from gateway.ledger.store import Store, Stored
 from gateway.model import CLEARED, ESCALATED, RAISED, Alarm
 from gateway.rules.stages import Site
+from gateway.service import together
 from protocols.errors import LocalError, RemoteError
 from protocols.payload.command import CMD_STORM, CMD_TEST, NUMBER_MAX, encode_command
 from protocols.payload.ports import EPOCH_UNIX_S, PORT_COMMAND
@@ -131,10 +132,10 @@ class StormAct(Act):
         if state is not None:
             self.mode.restore(state["mode"])
             self._tested_ms = state["tested_ms"]
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._watch())
-            if self.feed is not None:
-                group.create_task(self._poll(self.feed))
+        works = [self._watch()]
+        if self.feed is not None:
+            works.append(self._poll(self.feed))
+        await together(*works)
 
     async def _watch(self) -> None:
         self._publish()
