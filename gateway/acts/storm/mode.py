@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 _RENEW_MS = 900_000  # nodes are told of a later end so long before the one that they know
-_TELL_AGAIN_MS = 300_000  # and never more often than this
+_TELL_AGAIN_MS = 300_000  # and no more often than this,
+_LAST_MS = 60_000  # unless they would calm down in so long
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,8 @@ class StormMode:
             return change
         is_later = self.until_ms > self.told_ms
         is_soon = now_ms >= self.told_ms - _RENEW_MS
-        if is_later and is_soon and now_ms - self._told_at_ms >= _TELL_AGAIN_MS:
+        is_last = now_ms >= self.told_ms - _LAST_MS
+        if is_later and is_soon and (is_last or now_ms - self._told_at_ms >= _TELL_AGAIN_MS):
             return self._tell("extend", now_ms)
         return None
 

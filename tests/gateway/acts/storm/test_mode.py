@@ -1,6 +1,6 @@
 """When storm mode begins, is told and ends; rain and rise as its causes."""
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gateway.acts.storm.causes import RainCause, RiseCause
@@ -81,6 +81,7 @@ def test_a_clock_that_is_set_back_does_not_keep_it_on_for_ever() -> None:
 
 @settings(max_examples=200, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 90), st.booleans(), st.integers(1, 1500)), max_size=40))
+@example([(0, True, 1), (1, True, 1500)])  # a longer cause, minutes after a short one
 def test_it_is_on_exactly_while_a_cause_lasts_also_over_restarts(
     steps: list[tuple[int, bool, int]],
 ) -> None:
