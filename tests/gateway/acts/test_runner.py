@@ -6,26 +6,10 @@ from pathlib import Path
 from gateway.acts.part import Act
 from gateway.acts.runner import ActRunner
 from gateway.ledger.ledger import Ledger
-from gateway.model import RAISED, Alarm
+from gateway.model import Alarm
 from gateway.sinks.messages import Messages
-from tests.gateway.samples import START_MS, open_ledger
-
-
-def alarm(sequence: int) -> Alarm:
-    return Alarm(
-        incident=f"kumbasari/stage/{sequence}",
-        device="kumbasari",
-        kind="stage",
-        event=RAISED,
-        level=3,
-        name="Awas",
-        time_ms=START_MS,
-        decided_ms=START_MS,
-        sequence=sequence,
-        values={"level_mm": 2700},
-        text_id="",
-        text_en="",
-    )
+from tests.gateway.samples import open_ledger
+from tests.gateway.test_mqtt_sink import alarm
 
 
 class Recorder(Act):
